@@ -1,0 +1,108 @@
+/**
+ * What calls made inside something inherit: its deadline, cancellation, priority and trace. A handler's call is a scope,
+ * and so is what `within` opens. Carried by AsyncLocalStorage.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { Call } from "./call.ts";
+import type { Priority } from "./method.ts";
+
+/** A piece of work that ends when its scope does. Linked into the scope's list without allocation. */
+export interface ScopeChild {
+  scopePrevious: ScopeChild | undefined;
+  scopeNext: ScopeChild | undefined;
+  /** The scope was cancelled. */
+  scopeCancelled(reason: unknown): void;
+}
+
+/** A W3C trace id and the span that new spans hang under, as 32-bit words; all zero: no trace. */
+export interface TraceWords {
+  trace0: number;
+  trace1: number;
+  trace2: number;
+  trace3: number;
+  span0: number;
+  span1: number;
+  traceFlags: number;
+}
+
+export class CallScope implements TraceWords {
+  /** On the monotonic clock; Infinity without one. */
+  deadlineMs: number;
+  priority: Priority;
+  trace0: number;
+  trace1: number;
+  trace2: number;
+  trace3: number;
+  span0: number;
+  span1: number;
+  traceFlags: number;
+  isCancelled: boolean;
+  cancelReason: unknown;
+  #first: ScopeChild | undefined;
+  #signal: AbortController | undefined;
+
+  constructor() {
+    this.deadlineMs = Infinity;
+    this.priority = "normal";
+    this.trace0 = 0;
+    this.trace1 = 0;
+    this.trace2 = 0;
+    this.trace3 = 0;
+    this.span0 = 0;
+    this.span1 = 0;
+    this.traceFlags = 0;
+    this.isCancelled = false;
+    this.cancelReason = undefined;
+    this.#first = undefined;
+    this.#signal = undefined;
+  }
+
+  /** The call being handled in this scope; undefined for scopes that are no call. */
+  get call(): Call | undefined {
+    return undefined;
+  }
+
+  /** Made when first read. */
+  get signal(): AbortSignal {
+    if (this.#signal === undefined) {
+      this.#signal = new AbortController();
+      if (this.isCancelled) this.#signal.abort(this.cancelReason);
+    }
+    return this.#signal.signal;
+  }
+
+  /** Cancels everything in the scope, once. */
+  cancel(reason: unknown): void {
+    if (this.isCancelled) return;
+    this.isCancelled = true;
+    this.cancelReason = reason;
+    let child = this.#first;
+    this.#first = undefined;
+    while (child !== undefined) {
+      const next: ScopeChild | undefined = child.scopeNext;
+      child.scopePrevious = undefined;
+      child.scopeNext = undefined;
+      child.scopeCancelled(reason);
+      child = next;
+    }
+    this.#signal?.abort(reason);
+  }
+
+  addChild(child: ScopeChild): void {
+    child.scopeNext = this.#first;
+    child.scopePrevious = undefined;
+    if (this.#first !== undefined) this.#first.scopePrevious = child;
+    this.#first = child;
+  }
+
+  removeChild(child: ScopeChild): void {
+    if (child.scopePrevious !== undefined) child.scopePrevious.scopeNext = child.scopeNext;
+    else if (this.#first === child) this.#first = child.scopeNext;
+    if (child.scopeNext !== undefined) child.scopeNext.scopePrevious = child.scopePrevious;
+    child.scopePrevious = undefined;
+    child.scopeNext = undefined;
+  }
+}
+
+/** Where the current scope is found. One for the process: context flows by it through user code. */
+export const scopes: AsyncLocalStorage<CallScope | undefined> = new AsyncLocalStorage();

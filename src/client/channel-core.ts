@@ -1,0 +1,210 @@
+/**
+ * Hot path: what all calls over one set of peers share: links, the choice among them, and the calls that wait for one.
+ */
+import type { ErrorDetail } from "../call/error.ts";
+import type { Reason } from "../call/reason.ts";
+import { type RoundRobin, roundRobin } from "../policy/balance/round-robin.ts";
+import type { Encoding } from "../wire/grpc/compression.ts";
+import { FieldToken } from "../wire/http2/hpack-encoder.ts";
+import { schemeHttp, schemeHttps } from "../wire/transport/names.ts";
+import { type LinkOptions, type LinkOwner, PeerLink } from "../wire/transport/peer-link.ts";
+import { type Runtime, runtimeOf } from "../wire/transport/runtime.ts";
+import type { World } from "../world/world.ts";
+import type { ClientCall } from "./client-call.ts";
+import type { TokenAsk } from "./options.ts";
+import type { PeerTarget } from "./target.ts";
+
+/** Calls that may wait for a peer or a stream at once. */
+const WAITING_MAX = 10_000;
+
+export interface ChannelFacts {
+  readonly world: World;
+  readonly peers: readonly PeerTarget[];
+  readonly link: LinkOptions;
+  readonly messageBytesMax: number;
+  readonly requestEncoding: Encoding | undefined;
+  readonly token: ((ask: TokenAsk) => string | Promise<string>) | undefined;
+}
+
+/** Why a call could not be placed. */
+export interface NoPeer {
+  readonly reason: Reason;
+  readonly text: string;
+  readonly details?: readonly ErrorDetail[];
+}
+
+export class ChannelCore implements LinkOwner {
+  readonly runtime: Runtime;
+  readonly messageBytesMax: number;
+  readonly requestEncoding: Encoding | undefined;
+  readonly token: ChannelFacts["token"];
+  readonly scheme: FieldToken;
+  readonly links: readonly PeerLink[];
+  readonly authorities: ReadonlyMap<PeerLink, FieldToken>;
+  isClosed: boolean;
+  #openCalls: number;
+  #onIdle: (() => void) | undefined;
+  readonly #balancer: RoundRobin;
+  #readyCount: number;
+  #isStarted: boolean;
+  #waitingFirst: ClientCall | undefined;
+  #waitingLast: ClientCall | undefined;
+  #waitingCount: number;
+  readonly #readyListeners: Set<() => void>;
+  #excluded: readonly PeerLink[] | undefined;
+  readonly #isUsable: (index: number) => boolean;
+
+  constructor(facts: ChannelFacts) {
+    this.runtime = runtimeOf(facts.world);
+    this.messageBytesMax = facts.messageBytesMax;
+    this.requestEncoding = facts.requestEncoding;
+    this.token = facts.token;
+    this.scheme = facts.link.isTls ? schemeHttps : schemeHttp;
+    this.links = facts.peers.map((peer) => new PeerLink(this.runtime, peer.address, peer.dial, this, facts.link));
+    this.authorities = new Map(
+      this.links.map((link, i) => [link, new FieldToken(":authority", (facts.peers[i] as PeerTarget).authority)]),
+    );
+    this.isClosed = false;
+    this.#openCalls = 0;
+    this.#onIdle = undefined;
+    this.#balancer = roundRobin(facts.world.random.uint32() % this.links.length);
+    this.#readyCount = 0;
+    this.#isStarted = false;
+    this.#waitingFirst = undefined;
+    this.#waitingLast = undefined;
+    this.#waitingCount = 0;
+    this.#readyListeners = new Set();
+    this.#excluded = undefined;
+    this.#isUsable = (index) => {
+      const link = this.links[index] as PeerLink;
+      return link.canStart && this.#excluded?.includes(link) !== true;
+    };
+  }
+
+  /** Calls that have no outcome yet. */
+  get openCalls(): number {
+    return this.#openCalls;
+  }
+  callBegan(): void {
+    this.#openCalls += 1;
+  }
+  callEnded(): void {
+    this.#openCalls -= 1;
+    if (this.#openCalls === 0 && this.#onIdle !== undefined) this.#onIdle();
+  }
+  /** Tells whenever no call is left. */
+  onIdle(listener: () => void): void {
+    this.#onIdle = listener;
+  }
+
+  get isAnyReady(): boolean {
+    return this.links.some((link) => link.state === "ready");
+  }
+
+  /** Dials every peer, once. */
+  start(): void {
+    if (this.#isStarted) return;
+    this.#isStarted = true;
+    for (const link of this.links) link.connect();
+  }
+
+  /** A peer that takes a call now, other than those tried; undefined if there is none. */
+  pick(tried: readonly PeerLink[] | undefined): PeerLink | undefined {
+    const links = this.links;
+    if (links.length === 1) {
+      const only = links[0] as PeerLink;
+      return only.canStart && tried?.includes(only) !== true ? only : undefined;
+    }
+    this.#excluded = tried;
+    const index = this.#balancer.pick(links.length, this.#isUsable);
+    this.#excluded = undefined;
+    return index < 0 ? undefined : links[index];
+  }
+
+  /** Why waiting is of no use, or undefined if a peer may come. */
+  hopeless(): NoPeer | undefined {
+    if (this.isClosed) return { reason: "CLIENT_CLOSED", text: "the client was closed" };
+    if (this.#waitingCount >= WAITING_MAX) {
+      return { reason: "STREAM_LIMIT", text: `${WAITING_MAX} calls wait for a free stream already` };
+    }
+    for (const link of this.links) if (link.state !== "backoff" && link.state !== "closed") return undefined;
+    const failures = this.links.map((link) => `${link.address}: ${link.failure?.text ?? "closed"}`);
+    const isTls = this.links.every((link) => link.failure?.phase === "tls");
+    const isOne = this.links.length === 1;
+    const reason = isOne ? (isTls ? "TLS_FAILED" : "CONNECT_FAILED") : "NO_PEER";
+    return { reason, text: `no peer can be reached: ${failures.join("; ")}` };
+  }
+
+  /** Lets a call wait for a peer. */
+  wait(call: ClientCall): void {
+    call.waitPrevious = this.#waitingLast;
+    call.waitNext = undefined;
+    if (this.#waitingLast === undefined) this.#waitingFirst = call;
+    else this.#waitingLast.waitNext = call;
+    this.#waitingLast = call;
+    call.isWaiting = true;
+    this.#waitingCount += 1;
+    for (const link of this.links) if (link.connection !== undefined) link.connection.isRoomWanted = true;
+  }
+
+  /** Takes a call out of the queue. */
+  stopWaiting(call: ClientCall): void {
+    if (!call.isWaiting) return;
+    call.isWaiting = false;
+    this.#waitingCount -= 1;
+    if (call.waitPrevious === undefined) this.#waitingFirst = call.waitNext;
+    else call.waitPrevious.waitNext = call.waitNext;
+    if (call.waitNext === undefined) this.#waitingLast = call.waitPrevious;
+    else call.waitNext.waitPrevious = call.waitPrevious;
+    call.waitPrevious = undefined;
+    call.waitNext = undefined;
+  }
+
+  linkReady(link: PeerLink): void {
+    this.#readyCount += 1;
+    for (const listener of [...this.#readyListeners]) listener();
+    this.linkHasRoom(link);
+  }
+
+  linkHasRoom(link: PeerLink): void {
+    let call = this.#waitingFirst;
+    while (call !== undefined && link.canStart) {
+      const next: ClientCall | undefined = call.waitNext;
+      if (call.tried?.includes(link) !== true) {
+        this.stopWaiting(call);
+        call.startOn(link);
+      }
+      call = next;
+    }
+    if (link.connection !== undefined) link.connection.isRoomWanted = this.#waitingCount > 0;
+  }
+
+  linkFailed(): void {
+    for (const listener of [...this.#readyListeners]) listener();
+    const hopeless = this.hopeless();
+    if (hopeless === undefined || hopeless.reason === "STREAM_LIMIT") return;
+    let call = this.#waitingFirst;
+    while (call !== undefined) {
+      const next: ClientCall | undefined = call.waitNext;
+      this.stopWaiting(call);
+      call.unplaced(hopeless);
+      call = next;
+    }
+  }
+
+  /** Tells of each change that may matter to one who waits for readiness. */
+  onChange(listener: () => void): () => void {
+    this.#readyListeners.add(listener);
+    return () => this.#readyListeners.delete(listener);
+  }
+
+  /** Takes no more calls. Those in flight end by themselves if `isGentle`. */
+  close(isGentle: boolean): void {
+    if (!this.isClosed) {
+      this.isClosed = true;
+      this.linkFailed();
+    }
+    for (const link of this.links) link.close(isGentle);
+    for (const listener of [...this.#readyListeners]) listener();
+  }
+}

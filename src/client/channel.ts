@@ -1,0 +1,175 @@
+/**
+ * `createChannel`: peers and connections that several clients share.
+ */
+import { failure } from "../call/error.ts";
+import { numberOption, resolveOptions } from "../call/options.ts";
+import type { AnyContract } from "../schema/contract.ts";
+import { DEFAULT_HTTP2_LIMITS } from "../wire/http2/limits.ts";
+import { nodeWorld } from "../world/node.ts";
+import { ChannelCore } from "./channel-core.ts";
+import { type Client, makeClient } from "./create-client.ts";
+import {
+  type ChannelOptions,
+  type ClientOptions,
+  type ResolvedChannelOptions,
+  resolveChannelOptions,
+  resolveClientOptions,
+} from "./options.ts";
+import { peersOf, type Target } from "./target.ts";
+import { tlsOnce } from "./tls-dial.ts";
+
+/** One peer as the channel sees it now. */
+export interface PeerReport {
+  readonly address: string;
+  readonly health: "idle" | "ready" | "connecting" | "failed" | "closed";
+  /** In words; for "failed" what the last attempt to connect met. */
+  readonly why: string;
+  readonly inFlight: number;
+}
+
+/** Peers, connections and the choice among them; many clients may stand on one. */
+export interface Channel extends AsyncDisposable {
+  /** A client that stands on this channel and does not close it. */
+  client<C extends AnyContract>(contract: C, options?: ClientOptions): Client<C>;
+  peers(): readonly PeerReport[];
+  /** Resolves when one peer is ready; never needed before a call. Rejects with UNAVAILABLE, or CANCELLED when aborted. */
+  ready(options?: {
+    readonly signal?: AbortSignal | undefined;
+    readonly timeoutMs?: number | undefined;
+  }): Promise<void>;
+  /** Lets calls in flight end for `timeoutMs` (default 20000), then cuts them. Closing twice is closing once. */
+  close(options?: { readonly timeoutMs?: number | undefined }): Promise<void>;
+}
+
+/** Makes a channel. Does no I/O: nothing connects before the first call. TypeError or RangeError for a wrong target or option. */
+export function createChannel(target: Target, options?: ChannelOptions): Channel {
+  return new HoldfastChannel(target, resolveChannelOptions(options));
+}
+
+const closeShape = { timeoutMs: numberOption({ default: 20_000, min: 0, max: 86_400_000 }) };
+
+export class HoldfastChannel implements Channel {
+  readonly core: ChannelCore;
+  #closing: Promise<void> | undefined;
+
+  constructor(target: Target, options: ResolvedChannelOptions) {
+    const world = options.world ?? nodeWorld;
+    const { tls } = options;
+    const isTls = tls !== undefined;
+    const peers = peersOf(target, world, {
+      tls: tls === undefined ? undefined : tlsOnce(world, tls),
+      isPlaintextAllowed: options.plaintext,
+      sendsTokens: options.token !== undefined,
+      serverName: tls?.serverName,
+    });
+    this.core = new ChannelCore({
+      world,
+      peers,
+      link: {
+        connectTimeoutMs: options.connections.connectTimeoutMs,
+        keepaliveMs: (options.connections.keepaliveMs ?? "adaptive") as number | "adaptive",
+        limits: DEFAULT_HTTP2_LIMITS,
+        isTls,
+      },
+      messageBytesMax: options.messageBytesMax,
+      requestEncoding: options.compress === false ? undefined : options.compress,
+      token: options.token,
+    });
+    this.#closing = undefined;
+  }
+
+  client<C extends AnyContract>(contract: C, options?: ClientOptions): Client<C> {
+    return makeClient(contract, this, resolveClientOptions(options), false);
+  }
+
+  peers(): readonly PeerReport[] {
+    return this.core.links.map((link) => {
+      const health = link.state === "backoff" ? "failed" : link.state;
+      const inFlight = link.connection?.engine.streams.count ?? 0;
+      return { address: link.address, health, why: link.failure?.text ?? health, inFlight };
+    });
+  }
+
+  ready(options?: {
+    readonly signal?: AbortSignal | undefined;
+    readonly timeoutMs?: number | undefined;
+  }): Promise<void> {
+    const { core } = this;
+    const timeoutMs = options?.timeoutMs ?? 10_000;
+    const signal = options?.signal;
+    core.start();
+    return new Promise((resolve, reject) => {
+      const finish = (end: () => void): void => {
+        timer.cancel();
+        stop();
+        signal?.removeEventListener("abort", aborted);
+        end();
+      };
+      const check = (): void => {
+        if (core.isAnyReady) finish(resolve);
+        else if (core.isClosed) {
+          finish(() =>
+            reject(
+              failure({ code: "CANCELLED", text: "the client was closed", reason: "CLIENT_CLOSED", reached: "no" }),
+            ),
+          );
+        }
+      };
+      const aborted = (): void =>
+        finish(() =>
+          reject(
+            failure({
+              code: "CANCELLED",
+              text: "waiting was aborted",
+              reason: "CANCELLED_BY_CALLER",
+              cause: signal?.reason,
+            }),
+          ),
+        );
+      const timer = core.runtime.world.timers.schedule(timeoutMs, () => {
+        const states = core.links.map((link) => `${link.address}: ${link.failure?.text ?? link.state}`).join("; ");
+        finish(() =>
+          reject(
+            failure({
+              code: "UNAVAILABLE",
+              text: `no peer was ready within ${timeoutMs} ms: ${states}`,
+              reason: "NO_PEER",
+              reached: "no",
+            }),
+          ),
+        );
+      });
+      const stop = core.onChange(check);
+      if (signal?.aborted === true) aborted();
+      else signal?.addEventListener("abort", aborted, { once: true });
+      check();
+    });
+  }
+
+  close(options?: { readonly timeoutMs?: number | undefined }): Promise<void> {
+    const { timeoutMs } = resolveOptions("", options ?? {}, closeShape);
+    this.#closing ??= this.#close(timeoutMs);
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(timeoutMs: number): Promise<void> {
+    const { core } = this;
+    core.close(timeoutMs > 0);
+    if (timeoutMs > 0 && core.openCalls > 0) await this.#callsEnded(timeoutMs);
+    core.close(false);
+  }
+
+  #callsEnded(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.core.runtime.world.timers.schedule(timeoutMs, resolve);
+      this.core.onIdle(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+}

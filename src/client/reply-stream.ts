@@ -1,0 +1,216 @@
+/**
+ * Hot path: a call whose replies are a stream. It begins at once; its failure waits for the reader and is never an
+ * unhandled rejection; one that nobody begins to read is cancelled, so that a forgotten one does not leak.
+ */
+import type { RpcError } from "../call/error.ts";
+import { emptyMetadata, type Metadata, metadataFromPairs } from "../call/metadata.ts";
+import type { ClientAttempt } from "../wire/transport/client-attempt.ts";
+import type { MessageInbox } from "../wire/transport/message-inbox.ts";
+import type { ChannelCore } from "./channel-core.ts";
+import { ClientCall } from "./client-call.ts";
+import type { ClientMethod } from "./client-method.ts";
+import type { CallOptions } from "./options.ts";
+import { type PumpOwner, RequestPump } from "./request-pump.ts";
+
+/** Without a deadline of its own, a stream's headers must come in this time. */
+const HEADERS_TIMEOUT_MS = 30_000;
+/** A stream that nobody begins to read is cancelled after this time. */
+const UNREAD_TIMEOUT_MS = 30_000;
+
+/** What a reply stream is to its user. */
+export interface Stream<T> extends AsyncIterable<T>, AsyncDisposable {
+  /** Resolves with the first of: header, end. Never rejects: the failure comes through the iteration. */
+  readonly header: Promise<Metadata>;
+  /** Cancels the call; the reader gets CANCELLED with the reason as cause. */
+  cancel(reason?: unknown): void;
+}
+
+export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unknown>, AsyncIterator<unknown> {
+  /** The attempt that the replies come from, once headers have come. */
+  last: ClientAttempt | undefined;
+  readonly #pump: RequestPump | undefined;
+  readonly #request: unknown;
+  #inbox: MessageInbox | undefined;
+  #isTaken: boolean;
+  #isRead: boolean;
+  #error: RpcError | undefined;
+  #isDone: boolean;
+  #header: Promise<Metadata> | undefined;
+  #headerCame: ((header: Metadata) => void) | undefined;
+  /** A reader that came before the headers. */
+  #resolve: ((result: IteratorResult<unknown>) => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
+
+  constructor(
+    channel: ChannelCore,
+    method: ClientMethod,
+    request: unknown,
+    options: CallOptions | undefined,
+    nowMs: number,
+  ) {
+    super(channel, method, options, nowMs);
+    this.last = undefined;
+    this.#pump = method.isRequestStream ? new RequestPump(this, request as AsyncIterable<unknown>) : undefined;
+    this.#request = request;
+    this.#inbox = undefined;
+    this.#isTaken = false;
+    this.#isRead = false;
+    this.#error = undefined;
+    this.#isDone = false;
+    this.#header = undefined;
+    this.#headerCame = undefined;
+    this.#resolve = undefined;
+    this.#reject = undefined;
+    this.dueByMs = nowMs + Math.min(HEADERS_TIMEOUT_MS, UNREAD_TIMEOUT_MS);
+  }
+
+  /** After `begin`: watches over headers and reader. */
+  watch(): this {
+    this.rearm();
+    return this;
+  }
+
+  get header(): Promise<Metadata> {
+    if (this.#header === undefined) {
+      if (this.last !== undefined || this.isOver) {
+        this.#header = Promise.resolve(this.#headerNow());
+      } else {
+        this.#header = new Promise((resolve) => {
+          this.#headerCame = resolve;
+        });
+      }
+    }
+    return this.#header;
+  }
+
+  /** What the call failed with, if it did. */
+  get failure(): RpcError | undefined {
+    return this.#error;
+  }
+
+  cancel(reason?: unknown): void {
+    this.scopeCancelled(reason);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.cancel();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<unknown> {
+    if (this.#isTaken) throw new TypeError("a stream can be iterated once");
+    this.#isTaken = true;
+    return this;
+  }
+
+  next(): Promise<IteratorResult<unknown>> {
+    this.#isRead = true;
+    if (this.#inbox !== undefined) return this.#inbox.next();
+    if (this.#error !== undefined) {
+      const error = this.#error;
+      if (this.#isDone) return Promise.resolve({ value: undefined, done: true });
+      this.#isDone = true;
+      return Promise.reject(error);
+    }
+    if (this.isOver) return Promise.resolve({ value: undefined, done: true });
+    if (this.#resolve !== undefined) {
+      return Promise.reject(new TypeError("a stream is read one message at a time: the last next() has not settled"));
+    }
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  /** The reader has left its loop. */
+  return(): Promise<IteratorResult<unknown>> {
+    this.#isRead = true;
+    this.cancel();
+    this.#inbox?.stop();
+    return Promise.resolve({ value: undefined, done: true });
+  }
+
+  protected get canSendAgain(): boolean {
+    return this.last === undefined && (this.#pump?.canSendAgain ?? true);
+  }
+  protected sendRequest(attempt: ClientAttempt): void {
+    if (this.#pump === undefined) attempt.send(this.#request, true);
+    else this.#pump.start(attempt);
+  }
+
+  attemptAnswered(attempt: ClientAttempt): void {
+    this.#pump?.commit();
+    this.last = attempt;
+    this.#adopt(attempt);
+    this.#tellHeader();
+  }
+  attemptWritable(): void {
+    this.#pump?.writable();
+  }
+
+  sourceFailed(error: unknown): void {
+    this.endWith("CANCELLED", "the stream of requests threw", "CANCELLED_BY_CALLER", error);
+  }
+  requestRefused(error: unknown): void {
+    this.rejectRequest(error);
+  }
+
+  protected override timeCame(nowMs: number): void {
+    this.dueByMs = Infinity;
+    if (this.last === undefined && this.ownTimeoutMs === Infinity) {
+      const text = `no headers came within ${HEADERS_TIMEOUT_MS} ms`;
+      this.endWith("DEADLINE_EXCEEDED", text, "DEADLINE", undefined);
+    } else if (!this.#isRead && nowMs - this.createdMs >= UNREAD_TIMEOUT_MS) {
+      const text = `nobody began to read the stream within ${UNREAD_TIMEOUT_MS} ms`;
+      this.endWith("CANCELLED", text, "UNREAD", undefined);
+    }
+  }
+
+  protected succeeded(attempt: ClientAttempt): void {
+    this.#pump?.stop();
+    if (this.last === undefined) {
+      this.last = attempt;
+      this.#adopt(attempt);
+    }
+    attempt.inbox?.end();
+    this.report(attempt);
+    this.#tellHeader();
+  }
+
+  protected failed(error: RpcError): void {
+    this.#pump?.stop();
+    this.#error = error;
+    this.report(this.attempt);
+    this.#tellHeader();
+    if (this.#inbox !== undefined) {
+      // What came before the failure is still read, unless the reader is the one who ended it.
+      this.#inbox.fail(error, error.reason === "CANCELLED_BY_CALLER" || error.reason === "DEADLINE");
+    } else if (this.#reject !== undefined) {
+      const reject = this.#reject;
+      this.#isDone = true;
+      this.#resolve = undefined;
+      this.#reject = undefined;
+      reject(error);
+    }
+  }
+
+  /** From now on replies come from this attempt. */
+  #adopt(attempt: ClientAttempt): void {
+    this.#inbox = attempt.inbox;
+    const resolve = this.#resolve;
+    const reject = this.#reject;
+    if (resolve === undefined || reject === undefined) return;
+    this.#resolve = undefined;
+    this.#reject = undefined;
+    (this.#inbox as MessageInbox).next().then(resolve, reject);
+  }
+
+  #headerNow(): Metadata {
+    return this.last?.header === undefined ? emptyMetadata : metadataFromPairs(this.last.header);
+  }
+
+  #tellHeader(): void {
+    const tell = this.#headerCame;
+    this.#headerCame = undefined;
+    tell?.(this.#headerNow());
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * `createServer`: services, doors, and an end in good order.
+ */
+import type { Interceptor, Source } from "../call/interceptor.ts";
+import type { HandlerCall } from "./handler-call.ts";
+import { listOption, functionOption, resolveOptions } from "../call/options.ts";
+import type { AnyContract, MethodShape, MethodsOf } from "../schema/contract.ts";
+import { addressText, isLocal, parseAddress } from "../wire/transport/address.ts";
+import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from "../wire/http2/limits.ts";
+import { connectInProcess, type InProcess, inProcessDial } from "../wire/transport/in-process.ts";
+import { runtimeOf } from "../wire/transport/runtime.ts";
+import { ServerConnection } from "../wire/transport/server-connection.ts";
+import { readServerTls } from "../wire/transport/tls-files.ts";
+import type { Listener, Socket, SocketEvents } from "../world/network.ts";
+import { nodeWorld } from "../world/node.ts";
+import type { World } from "../world/world.ts";
+import { wait } from "./wait.ts";
+import {
+  type ListenOptions,
+  type ResolvedServerOptions,
+  resolveListenOptions,
+  resolveServerOptions,
+  type ServerOptions,
+} from "./options.ts";
+import { Router } from "./router.ts";
+import { ServerCore } from "./server-core.ts";
+import { onSignals } from "./signals.ts";
+
+interface HandlerKinds<M extends MethodShape> {
+  unary: (request: M["request"], call: HandlerCall) => M["replyInit"] | Promise<M["replyInit"]>;
+  "server-stream": (request: M["request"], call: HandlerCall) => Source<M["replyInit"]>;
+  "client-stream": (
+    requests: AsyncIterable<M["request"]>,
+    call: HandlerCall,
+  ) => M["replyInit"] | Promise<M["replyInit"]>;
+  bidi: (requests: AsyncIterable<M["request"]>, call: HandlerCall) => Source<M["replyInit"]>;
+}
+
+/** Every method must be there; an object literal or an instance. */
+export type Handlers<C extends AnyContract> = {
+  readonly [K in keyof MethodsOf<C>]: HandlerKinds<MethodsOf<C>[K]>[MethodsOf<C>[K]["kind"]];
+};
+
+export interface ServiceOptions {
+  /** Wrapped around this service's handlers, inside the server's own. Default none. */
+  readonly interceptors?: readonly Interceptor[] | undefined;
+}
+
+/** How a close went. */
+export interface DrainReport {
+  /** Calls that ended by themselves while the server drained. */
+  readonly finished: number;
+  /** Calls that did not make it. */
+  readonly cut: readonly { readonly callId: string; readonly path: string; readonly ageMs: number }[];
+  readonly tookMs: number;
+}
+
+export interface Server extends InProcess, AsyncDisposable {
+  /** Adds a service. TypeError for a missing or unknown handler, or a service added before. */
+  service<C extends AnyContract>(contract: C, handlers: Handlers<C>, options?: ServiceOptions): this;
+  /**
+   * Opens a door: a port (on 127.0.0.1), "host:port" or "unix:/path"; port 0 takes a free one. May be called again for another
+   * door. Rejects with an Error that names address and cause; TypeError for a non-loopback address without TLS or plaintext: true.
+   */
+  listen(
+    address: number | string,
+    options?: ListenOptions,
+  ): Promise<{ readonly address: string; readonly port: number }>;
+  readonly state: "idle" | "listening" | "draining" | "closed";
+  /** Drains; `timeoutMs: 0` cuts. The second caller gets the same report. */
+  close(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport>;
+}
+
+/** Makes a server. Does no I/O. RangeError or TypeError for wrong options. */
+export function createServer(options?: ServerOptions): Server {
+  return new HoldfastServer(resolveServerOptions(options));
+}
+
+class HoldfastServer implements Server {
+  readonly #options: ResolvedServerOptions;
+  readonly #world: World;
+  readonly #router: Router;
+  readonly #core: ServerCore;
+  readonly #listeners: Set<Listener>;
+  #state: Server["state"];
+  #isPublic: boolean;
+  #closing: Promise<DrainReport> | undefined;
+  #signals: Disposable | undefined;
+
+  constructor(options: ResolvedServerOptions) {
+    this.#options = options;
+    this.#world = options.world ?? nodeWorld;
+    this.#router = new Router();
+    const limits: Http2Limits = {
+      ...DEFAULT_HTTP2_LIMITS,
+      streamsMax: options.limits.streamsPerConnectionMax,
+      listBytesMax: options.limits.metadataBytesMax,
+    };
+    const { messageBytesMax } = options.limits;
+    const interceptors = (options.interceptors ?? []) as readonly Interceptor[];
+    this.#core = new ServerCore(runtimeOf(this.#world), this.#router, { interceptors, messageBytesMax, limits });
+    this.#listeners = new Set();
+    this.#state = "idle";
+    this.#isPublic = false;
+    this.#closing = undefined;
+    this.#signals = undefined;
+  }
+
+  get state(): Server["state"] {
+    return this.#state;
+  }
+
+  service<C extends AnyContract>(contract: C, handlers: Handlers<C>, options?: ServiceOptions): this {
+    const { interceptors } = resolveOptions("", options ?? {}, {
+      interceptors: listOption(functionOption<Interceptor>()),
+    });
+    this.#router.add(contract, handlers, (interceptors ?? []) as readonly Interceptor[]);
+    return this;
+  }
+
+  async listen(
+    given: number | string,
+    options?: ListenOptions,
+  ): Promise<{ readonly address: string; readonly port: number }> {
+    const address = parseAddress(given, "the address to listen on");
+    const { tls: files, isPlaintextAllowed } = resolveListenOptions(options);
+    if (files === undefined && !isPlaintextAllowed && !isLocal(address)) {
+      throw new TypeError(
+        `${addressText(address)} is not loopback: give tls, or plaintext: true if the network is trusted`,
+      );
+    }
+    if (this.#state === "draining" || this.#state === "closed")
+      throw new Error(`the server is ${this.#state}, it cannot listen`);
+    const tls =
+      files === undefined
+        ? undefined
+        : await readServerTls(this.#world.disk, {
+            ...files,
+            certFile: files.certFile ?? "",
+            keyFile: files.keyFile ?? "",
+          });
+    const listener = await this.#world.network.listen({
+      address,
+      tls,
+      alpn: ["h2"],
+      handshakeTimeoutMs: 10_000,
+      accept: (socket) => this.#accept(socket),
+      failed: () => {},
+    });
+    if (this.#state !== "idle" && this.#state !== "listening") {
+      await listener.close();
+      throw new Error("the server was closed while it began to listen");
+    }
+    this.#listeners.add(listener);
+    this.#state = "listening";
+    if (!isLocal(address)) this.#isPublic = true;
+    this.#signals ??= onSignals(
+      this.#options.drain.signals as readonly NodeJS.Signals[] | undefined,
+      this.#options.world,
+      () => this.close(),
+    );
+    const bound = listener.address;
+    return { address: addressText(bound), port: bound.kind === "tcp" ? bound.port : 0 };
+  }
+
+  [inProcessDial] = (events: SocketEvents): Socket =>
+    connectInProcess(this.#world, events, (socket) => this.#accept(socket));
+
+  close(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport> {
+    this.#closing ??= this.#drain(options?.timeoutMs ?? this.#options.drain.timeoutMs);
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #accept(socket: Socket): SocketEvents {
+    const connection = new ServerConnection(this.#core.runtime, socket, this.#core, this.#core.limits);
+    if (this.#state === "closed" || this.#core.connections.size >= this.#options.limits.connectionsMax) {
+      connection.destroy("the server takes no more connections");
+      return connection;
+    }
+    this.#core.connections.add(connection);
+    if (this.#state === "draining") connection.drain();
+    return connection;
+  }
+
+  async #drain(timeoutMs: number): Promise<DrainReport> {
+    const { clock } = this.#world;
+    const startMs = clock.monotonicMs();
+    const finishedBefore = this.#core.finishedCalls;
+    this.#state = "draining";
+    this.#signals?.[Symbol.dispose]();
+    if (timeoutMs > 0) {
+      const propagationMs = this.#options.drain.propagationMs ?? (this.#isPublic ? 5_000 : 0);
+      if (propagationMs > 0) await wait(this.#world, Math.min(propagationMs, timeoutMs));
+      for (const connection of this.#core.connections) connection.drain();
+    }
+    await Promise.all([...this.#listeners].map((listener) => listener.close()));
+    if (timeoutMs > 0) {
+      const leftMs = timeoutMs - (clock.monotonicMs() - startMs);
+      const idle = new Promise<void>((resolve) => this.#core.onIdle(resolve));
+      await wait(this.#world, leftMs, idle);
+    }
+    const unanswered = this.#core.unanswered();
+    const nowMs = clock.monotonicMs();
+    const cut = unanswered.map((call) => ({
+      callId: call.id,
+      path: call.route.plan.info.path,
+      ageMs: nowMs - call.arrivedMs,
+    }));
+    for (const call of unanswered) call.cut();
+    this.#state = "closed";
+    for (const connection of [...this.#core.connections]) connection.finish("the server was closed");
+    const finished = this.#core.finishedCalls - finishedBefore - cut.length;
+    return { finished: Math.max(0, finished), cut, tookMs: clock.monotonicMs() - startMs };
+  }
+}

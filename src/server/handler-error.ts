@@ -1,0 +1,65 @@
+/**
+ * What a caller is told of what a handler threw (API section 5): the handler's own RpcError as it is, a nested call's
+ * failure without its details, and anything else as UNKNOWN with nothing but the call's id.
+ */
+import type { Code } from "../call/code.ts";
+import { codeNumber } from "../call/code.ts";
+import { RpcError } from "../call/error.ts";
+import { metadataPairs } from "../call/metadata.ts";
+import { InvalidMessageError } from "../schema/invalid-message.ts";
+import { encodeStatusDetails } from "../wire/grpc/status-details.ts";
+import type { Status } from "../wire/transport/server-exchange.ts";
+
+/** Codes of a nested call that keep their meaning one level up. */
+const KEPT: ReadonlySet<Code> = new Set<Code>(["DEADLINE_EXCEEDED", "CANCELLED", "UNAVAILABLE", "RESOURCE_EXHAUSTED"]);
+
+export interface FailedCall {
+  readonly id: string;
+  readonly trailerPairs: readonly (string | Uint8Array)[] | undefined;
+}
+
+export function statusOf(thrown: unknown, call: FailedCall): Status {
+  if (thrown instanceof RpcError)
+    return thrown.callId === undefined ? ownStatus(thrown, call) : nestedStatus(thrown, call);
+  const text =
+    thrown instanceof InvalidMessageError
+      ? `the handler's reply cannot be sent (call ${call.id})`
+      : `the handler failed (call ${call.id})`;
+  return {
+    code: thrown instanceof InvalidMessageError ? "INTERNAL" : "UNKNOWN",
+    text,
+    metadata: call.trailerPairs,
+    details: undefined,
+    retryAfterMs: undefined,
+    isNotRun: false,
+  };
+}
+
+function ownStatus(error: RpcError, call: FailedCall): Status {
+  const pairs = metadataPairs(error.metadata);
+  const trailer = call.trailerPairs;
+  const details =
+    error.details.length === 0
+      ? undefined
+      : encodeStatusDetails({ code: codeNumber(error.code), message: error.text, details: error.details });
+  return {
+    code: error.code,
+    text: error.text,
+    metadata: trailer === undefined ? pairs : [...trailer, ...pairs],
+    details,
+    retryAfterMs: error.retryAfterMs,
+    isNotRun: false,
+  };
+}
+
+function nestedStatus(error: RpcError, call: FailedCall): Status {
+  return {
+    code: KEPT.has(error.code) ? error.code : "UNKNOWN",
+    text: `a call made by the handler failed (call ${call.id})`,
+    metadata: call.trailerPairs,
+    details: undefined,
+    // What is below has retried already: do not do it again above.
+    retryAfterMs: -1,
+    isNotRun: false,
+  };
+}

@@ -1,0 +1,75 @@
+/**
+ * The call that a server's interceptors see.
+ */
+import type { Deadline } from "../call/deadline.ts";
+import type { InterceptedCall, Outcome, Reply, Source } from "../call/interceptor.ts";
+import { type Metadata, metadataFrom, type MetadataInit } from "../call/metadata.ts";
+import { type Change, changedMessages, StreamReply } from "../call/stream-reply.ts";
+import type { MethodInfo, Priority } from "../call/method.ts";
+import type { Options } from "../call/options.ts";
+import type { ServerCall } from "./server-call.ts";
+
+interface Changed {
+  readonly metadata?: Metadata | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly deadlineMs?: number | undefined;
+  readonly changes?: readonly Change[] | undefined;
+}
+
+export class InterceptedServerCall implements InterceptedCall {
+  readonly #call: ServerCall;
+  readonly #requests: Source<unknown>;
+  readonly #done: Promise<Outcome>;
+  readonly #changed: Changed;
+
+  constructor(call: ServerCall, requests: Source<unknown>, done: Promise<Outcome>, changed: Changed) {
+    this.#call = call;
+    this.#requests = requests;
+    this.#done = done;
+    this.#changed = changed;
+  }
+  get id(): string {
+    return this.#call.id;
+  }
+  get side(): "server" {
+    return "server";
+  }
+  get method(): MethodInfo {
+    return this.#call.route.plan.info;
+  }
+  get metadata(): Metadata {
+    return this.#changed.metadata ?? this.#call.call.metadata;
+  }
+  get deadline(): Deadline {
+    const own = this.#changed.deadlineMs;
+    if (own === undefined) return this.#call.call.deadline;
+    const clock = this.#call.core.runtime.world.clock;
+    return { remainingMs: () => Math.max(0, Math.min(own, this.#call.deadlineMs) - clock.monotonicMs()) };
+  }
+  get signal(): AbortSignal {
+    return this.#changed.signal ?? this.#call.signal;
+  }
+  get priority(): Priority {
+    return this.#call.priority;
+  }
+  with(change: Options<{ metadata: MetadataInit; signal: AbortSignal; timeoutMs: number }>): InterceptedCall {
+    const nowMs = this.#call.core.runtime.world.clock.monotonicMs();
+    return new InterceptedServerCall(this.#call, this.#requests, this.#done, {
+      ...this.#changed,
+      metadata: change.metadata === undefined ? this.#changed.metadata : metadataFrom(change.metadata),
+      signal: change.signal === undefined ? this.#changed.signal : AbortSignal.any([this.signal, change.signal]),
+      deadlineMs: change.timeoutMs === undefined ? this.#changed.deadlineMs : nowMs + change.timeoutMs,
+    });
+  }
+  map(change: Change): InterceptedCall {
+    const changes = [...(this.#changed.changes ?? []), change];
+    return new InterceptedServerCall(this.#call, this.#requests, this.#done, { ...this.#changed, changes });
+  }
+  reply(messages: Source<unknown>): Reply {
+    return new StreamReply(messages, metadataFrom(undefined), this.#done, []);
+  }
+  /** The request messages, changed. */
+  requests(): AsyncIterable<unknown> {
+    return changedMessages(this.#requests, this.#changed.changes ?? []);
+  }
+}

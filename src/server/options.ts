@@ -1,0 +1,119 @@
+/**
+ * A server's options: what may be given, defaults, limits. Checked once, at creation.
+ */
+import type { Interceptor } from "../call/interceptor.ts";
+import {
+  booleanOption,
+  anyOption,
+  functionOption,
+  listOption,
+  numberOption,
+  objectOption,
+  resolveOptions,
+  textOption,
+  wordOption,
+  type Resolved,
+} from "../call/options.ts";
+import type { World } from "../world/world.ts";
+
+export interface ServerLimits {
+  /** Bytes of one message, compressed or not. Default 4 MiB, 1..2147483647: what a peer may make this process hold. */
+  readonly messageBytesMax?: number | undefined;
+  /** Bytes of one call's metadata, 32 added for each entry. Default 16384 (16 KiB), 1024..1048576. */
+  readonly metadataBytesMax?: number | undefined;
+  /** Calls at once on one connection, those whose handler still runs included. Default 100, 1..100000. */
+  readonly streamsPerConnectionMax?: number | undefined;
+  /** Connections at once; more are closed on arrival. Default 10000, 1..1000000. */
+  readonly connectionsMax?: number | undefined;
+}
+
+export interface ServerOptions {
+  /** Wrapped around every handler, the first outermost. Default none. */
+  readonly interceptors?: readonly Interceptor[] | undefined;
+  /** What a client may make this server hold. Default as each limit says. */
+  readonly limits?: ServerLimits | undefined;
+  /** How `close` and signals end the server. Default as each field says. */
+  readonly drain?: DrainOptions | undefined;
+  /** Clock, timers, chance and network. Default the real ones; `holdfast/testing` has simulated ones. */
+  readonly world?: World | undefined;
+}
+
+export interface DrainOptions {
+  /** How long calls may go on, in milliseconds, before they are cut. Default 20000, 0..86400000. */
+  readonly timeoutMs?: number | undefined;
+  /** How long new calls are still served after the drain began, so that others notice. Default 5000, 0 when all doors are loopback; 0..600000. */
+  readonly propagationMs?: number | undefined;
+  /** Signals that drain this server and then take their normal course. Default SIGTERM and SIGINT; `[]` for none. */
+  readonly signals?: readonly NodeJS.Signals[] | undefined;
+}
+
+export interface ServerTls {
+  /** PEM file with the certificate chain. Default none: it must be given. */
+  readonly certFile: string;
+  /** PEM file with the private key. Default none: it must be given. */
+  readonly keyFile: string;
+  /** PEM file with the authorities that clients' certificates are checked against (mutual TLS). Default none. */
+  readonly clientCaFile?: string | undefined;
+  /** Whether a client must show a certificate. Default "require" with `clientCaFile`, else none is asked for. */
+  readonly clientCert?: "require" | "request" | undefined;
+}
+
+/** Security belongs to the door. */
+export interface ListenOptions {
+  /** Serve TLS. Default none: plaintext, on loopback and Unix sockets only. */
+  readonly tls?: ServerTls | undefined;
+  /** true: plaintext although the address is not loopback. Default refused. */
+  readonly plaintext?: true | undefined;
+}
+
+const serverShape = {
+  interceptors: listOption(functionOption<Interceptor>()),
+  limits: objectOption({
+    messageBytesMax: numberOption({ default: 4 * 1_048_576, min: 1, max: 2_147_483_647, integer: true }),
+    metadataBytesMax: numberOption({ default: 16_384, min: 1_024, max: 1_048_576, integer: true }),
+    streamsPerConnectionMax: numberOption({ default: 100, min: 1, max: 100_000, integer: true }),
+    connectionsMax: numberOption({ default: 10_000, min: 1, max: 1_000_000, integer: true }),
+  }),
+  drain: objectOption({
+    timeoutMs: numberOption({ default: 20_000, min: 0, max: 86_400_000 }),
+    propagationMs: numberOption({ default: undefined, min: 0, max: 600_000 }),
+    signals: listOption(textOption()),
+  }),
+  world: anyOption<World>(),
+};
+
+const listenShape = {
+  tls: anyOption<ServerTls>(),
+  plaintext: booleanOption({ default: false }),
+};
+
+const tlsShape = {
+  certFile: textOption(),
+  keyFile: textOption(),
+  clientCaFile: textOption(),
+  clientCert: wordOption(["require", "request"]),
+};
+
+export type ResolvedServerOptions = Resolved<typeof serverShape>;
+
+export function resolveServerOptions(given: ServerOptions | undefined): ResolvedServerOptions {
+  return resolveOptions("", given ?? {}, serverShape);
+}
+
+export interface ResolvedListenOptions {
+  readonly tls: Resolved<typeof tlsShape> | undefined;
+  readonly isPlaintextAllowed: boolean;
+}
+
+export function resolveListenOptions(given: ListenOptions | undefined): ResolvedListenOptions {
+  const options = resolveOptions("", given ?? {}, listenShape);
+  if (options.tls !== undefined && options.plaintext) throw new TypeError("give tls or plaintext: true, not both");
+  if (options.tls === undefined) return { tls: undefined, isPlaintextAllowed: options.plaintext };
+  const tls = resolveOptions("tls", options.tls, tlsShape);
+  if (tls.certFile === undefined || tls.keyFile === undefined) {
+    throw new TypeError(
+      `tls needs certFile and keyFile, got ${tls.certFile === undefined ? "no certFile" : "no keyFile"}`,
+    );
+  }
+  return { tls, isPlaintextAllowed: false };
+}

@@ -1,0 +1,465 @@
+/**
+ * Hot path: one call on a server: its facts, its deadline, its handler and its answer.
+ */
+import type { Call } from "../call/call.ts";
+import type { CodeOrOk } from "../call/code.ts";
+import type { Deadline } from "../call/deadline.ts";
+import { failure, RpcError } from "../call/error.ts";
+import { callIdText } from "../call/ids.ts";
+import type { Outcome } from "../call/interceptor.ts";
+import { appendMetadata, emptyMetadata, type Metadata, metadataFromPairs } from "../call/metadata.ts";
+import type { MethodInfo } from "../call/method.ts";
+import type { Peer } from "../call/peer.ts";
+import { CallScope, scopes } from "../call/scope.ts";
+import type { MessageCodec } from "../schema/codec.ts";
+import type { ExchangeOwner, ServerExchange, Status } from "../wire/transport/server-exchange.ts";
+import { WheelEntry } from "../wire/transport/timer-wheel.ts";
+import type { HandlerCall } from "./handler-call.ts";
+import { statusOf } from "./handler-error.ts";
+import type { Route } from "./router.ts";
+import type { ServerCore } from "./server-core.ts";
+
+/** After its deadline a handler's slot is kept for so long; then it is counted as overdue and the slot is free. */
+const OVERDUE_MS = 5_000;
+
+export class ServerCall extends CallScope implements ExchangeOwner {
+  readonly core: ServerCore;
+  readonly exchange: ServerExchange;
+  readonly route: Route;
+  readonly arrivedMs: number;
+  requestPairs: (string | Uint8Array)[] | undefined;
+  trailerPairs: (string | Uint8Array)[] | undefined;
+  /** A Holdfast id's words, or the text of another's. */
+  id0: number;
+  id1: number;
+  id2: number;
+  id3: number;
+  idText: string | undefined;
+  /** The answer is complete, or nobody waits for it. */
+  isOver: boolean;
+  isReleased: boolean;
+  isOverdue: boolean;
+  #isRunning: boolean;
+  #hasHandlerEnded: boolean;
+  #timer: CallTimer | undefined;
+  #view: HandlerView | undefined;
+  #onWritable: (() => void) | undefined;
+  #onDone: ((outcome: Outcome) => void) | undefined;
+
+  constructor(core: ServerCore, exchange: ServerExchange, route: Route, arrivedMs: number) {
+    super();
+    this.core = core;
+    this.exchange = exchange;
+    this.route = route;
+    this.arrivedMs = arrivedMs;
+    this.requestPairs = undefined;
+    this.trailerPairs = undefined;
+    this.id0 = 0;
+    this.id1 = 0;
+    this.id2 = 0;
+    this.id3 = 0;
+    this.idText = undefined;
+    this.isOver = false;
+    this.isReleased = false;
+    this.isOverdue = false;
+    this.#isRunning = false;
+    this.#hasHandlerEnded = false;
+    this.#timer = undefined;
+    this.#view = undefined;
+    this.#onWritable = undefined;
+    this.#onDone = undefined;
+  }
+
+  get requestCodec(): MessageCodec {
+    return this.route.plan.request;
+  }
+  get replyCodec(): MessageCodec {
+    return this.route.plan.reply;
+  }
+  get isRequestStream(): boolean {
+    return this.route.isRequestStream;
+  }
+  get messageBytesMax(): number {
+    return this.core.messageBytesMax;
+  }
+  override get call(): HandlerView {
+    this.#view ??= new HandlerView(this);
+    return this.#view;
+  }
+  get id(): string {
+    this.idText ??= callIdText(this);
+    return this.idText;
+  }
+
+  /** Starts the clock, and the handler if it reads a stream. */
+  begin(timeoutMs: number, hasEnded: boolean): void {
+    this.core.callBegan();
+    if (timeoutMs !== Infinity) {
+      this.deadlineMs = this.arrivedMs + timeoutMs;
+      this.#timer = new CallTimer(this);
+      this.core.runtime.wheel.arm(this.#timer, this.deadlineMs);
+    }
+    this.exchange.begin(this, hasEnded);
+    if (this.route.isRequestStream && !this.isOver) this.#run(undefined);
+  }
+
+  requestArrived(request: unknown): void {
+    if (!this.isOver) this.#run(request);
+  }
+
+  requestBroken(code: CodeOrOk, text: string): void {
+    if (this.isOver) return;
+    this.#answer({ code, text, metadata: undefined, details: undefined, retryAfterMs: undefined, isNotRun: false });
+    this.cancel(failure({ code: code === "OK" ? "INTERNAL" : code, text, reached: "yes" }));
+    if (!this.#isRunning) this.#handlerEnded();
+  }
+
+  callerGone(text: string): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    const error = failure({ code: "CANCELLED", text, reason: "CANCELLED_BY_CALLER", method: this.route.plan.info });
+    this.#settle("CANCELLED", error);
+    this.exchange.inbox?.fail(error, true);
+    this.cancel(error);
+    if (!this.#isRunning) this.#handlerEnded();
+    this.#wakeWriter();
+  }
+
+  exchangeWritable(): void {
+    this.#wakeWriter();
+  }
+
+  /** The deadline has passed; or, once more, the grace after it. */
+  timedOut(nowMs: number): void {
+    if (this.isOver) {
+      if (!this.isReleased) {
+        this.isOverdue = true;
+        this.core.callOverdue();
+        this.#release();
+      }
+      return;
+    }
+    const error = failure({
+      code: "DEADLINE_EXCEEDED",
+      text: "the deadline passed while the handler ran",
+      reason: "DEADLINE",
+      method: this.route.plan.info,
+      callId: this.id,
+    });
+    this.#answer(plainStatus("DEADLINE_EXCEEDED", error.text));
+    this.exchange.inbox?.fail(error, true);
+    this.cancel(error);
+    this.#wakeWriter();
+    if (!this.#isRunning) this.#handlerEnded();
+    else this.core.runtime.wheel.arm(this.#timer as CallTimer, nowMs + OVERDUE_MS);
+  }
+
+  /** Cuts the call when its server closes. */
+  cut(): void {
+    if (this.isOver) return;
+    const error = failure({ code: "UNAVAILABLE", text: "the server was closed", reason: "SERVER_DRAINING" });
+    this.#answer(plainStatus("UNAVAILABLE", error.text));
+    this.exchange.inbox?.fail(error, true);
+    this.cancel(error);
+    this.#wakeWriter();
+  }
+
+  setHeader(name: string, value: string | Uint8Array): void {
+    if (this.exchange.hasSentHead) throw new TypeError(`header "${name}" was set after the first message had gone`);
+    const pairs = this.exchange.header ?? [];
+    appendMetadata(pairs, name, value);
+    this.exchange.header = pairs;
+  }
+
+  setTrailer(name: string, value: string | Uint8Array): void {
+    const pairs = this.trailerPairs ?? [];
+    appendMetadata(pairs, name, value);
+    this.trailerPairs = pairs;
+  }
+
+  hasHeader(name: string): boolean {
+    return this.exchange.header?.includes(name) ?? false;
+  }
+
+  /** The reply metadata set so far. */
+  get headerMetadata(): Metadata {
+    return metadataFromPairs([...(this.exchange.header ?? [])]);
+  }
+
+  /** Called when the call has its outcome. */
+  onDone(listener: (outcome: Outcome) => void): void {
+    this.#onDone = listener;
+  }
+
+  get requests(): AsyncIterable<unknown> {
+    return new RequestIterable(this);
+  }
+
+  // ---------------------------------------------------------------------------------------------- for handlers
+
+  /** Sends one reply of a stream; the promise, if any, is the caller's window. */
+  send(message: unknown): Promise<void> | undefined {
+    if (this.isOver) return undefined;
+    this.exchange.send(message);
+    return this.exchange.canSend ? undefined : this.#writable();
+  }
+
+  /** Answers with the one reply. */
+  sendLast(message: unknown): void {
+    if (this.isOver) return;
+    this.exchange.send(message);
+    this.finish();
+  }
+
+  /** Ends with OK. */
+  finish(): void {
+    if (this.isOver) return;
+    if (this.trailerPairs === undefined) this.#answer(undefined);
+    else this.#answer({ ...plainStatus("OK", ""), metadata: this.trailerPairs });
+  }
+
+  /** Ends with what a handler threw. */
+  fail(thrown: unknown): void {
+    if (this.isOver) return;
+    const status = statusOf(thrown, this);
+    this.#settle(status.code, RpcError.from(thrown));
+    this.#answer(status);
+    this.cancel(thrown);
+  }
+
+  // -------------------------------------------------------------------------------------------------- private
+
+  #run(request: unknown): void {
+    this.#isRunning = true;
+    scopes.run(this, runHandler, this, request);
+  }
+
+  /** The handler, and its iterator, have come to their end. */
+  handlerEnded(): void {
+    this.#isRunning = false;
+    this.#handlerEnded();
+  }
+
+  #handlerEnded(): void {
+    if (this.#hasHandlerEnded) return;
+    this.#hasHandlerEnded = true;
+    if (this.#timer !== undefined) this.core.runtime.wheel.cancel(this.#timer);
+    if (this.isOverdue) this.core.callNoLongerOverdue();
+    this.#release();
+  }
+
+  #release(): void {
+    if (this.isReleased) return;
+    this.isReleased = true;
+    this.exchange.release();
+    this.core.callEnded();
+  }
+
+  #answer(status: Status | undefined): void {
+    this.isOver = true;
+    this.#settle(status === undefined ? "OK" : status.code, undefined);
+    if (this.#timer !== undefined && status?.code !== "DEADLINE_EXCEEDED") this.core.runtime.wheel.cancel(this.#timer);
+    this.exchange.end(status);
+  }
+
+  #settle(code: CodeOrOk, error: RpcError | undefined): void {
+    const listener = this.#onDone;
+    if (listener === undefined) return;
+    this.#onDone = undefined;
+    const tookMs = this.core.runtime.world.clock.monotonicMs() - this.arrivedMs;
+    const outcomeError =
+      code === "OK" ? undefined : (error ?? failure({ code, text: "the call was ended by the server" }));
+    listener({ code, error: outcomeError, trailer: metadataFromPairs(this.trailerPairs ?? []), tookMs });
+  }
+
+  #writable(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onWritable = resolve;
+    });
+  }
+
+  #wakeWriter(): void {
+    const wake = this.#onWritable;
+    this.#onWritable = undefined;
+    wake?.();
+  }
+}
+
+/** Runs the handler inside its scope. Everything it can throw ends in its call. */
+function runHandler(call: ServerCall, request: unknown): void {
+  const route = call.route;
+  try {
+    if (route.interceptors.length > 0 || call.core.interceptors.length > 0) {
+      call.core.intercept(call, request);
+      return;
+    }
+    const result = route.handler(route.isRequestStream ? call.requests : request, call.call);
+    if (route.isReplyStream) {
+      void sendAll(call, result);
+    } else if (isThenable(result)) {
+      result.then(
+        (reply) => settleUnary(call, reply),
+        (error: unknown) => {
+          call.fail(error);
+          call.handlerEnded();
+        },
+      );
+    } else {
+      settleUnary(call, result);
+    }
+  } catch (error) {
+    call.fail(error);
+    call.handlerEnded();
+  }
+}
+
+function settleUnary(call: ServerCall, reply: unknown): void {
+  try {
+    call.sendLast(reply);
+  } catch (error) {
+    call.fail(error);
+  }
+  call.handlerEnded();
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+}
+
+/** Sends a reply stream as the caller's window allows, and always returns its iterator. */
+export async function sendAll(call: ServerCall, source: unknown): Promise<void> {
+  try {
+    if (isAsyncIterable(source)) await sendAsync(call, source[Symbol.asyncIterator]());
+    else if (isIterable(source)) await sendSync(call, source);
+    else throw new TypeError(`${call.route.plan.info.path} must return an iterable of replies`);
+    call.finish();
+  } catch (error) {
+    call.fail(error);
+  }
+  call.handlerEnded();
+}
+
+async function sendAsync(call: ServerCall, iterator: AsyncIterator<unknown>): Promise<void> {
+  let isDone = false;
+  try {
+    while (!call.isOver) {
+      const result = await iterator.next();
+      if (result.done === true) {
+        isDone = true;
+        return;
+      }
+      const full = call.send(result.value);
+      if (full !== undefined) await full;
+    }
+  } finally {
+    if (!isDone) await iterator.return?.();
+  }
+}
+
+async function sendSync(call: ServerCall, source: Iterable<unknown>): Promise<void> {
+  for (const message of source) {
+    if (call.isOver) return;
+    const full = call.send(message);
+    if (full !== undefined) await full;
+  }
+}
+
+function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+  return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
+}
+function isIterable(value: unknown): value is Iterable<unknown> {
+  return typeof value === "object" && value !== null && Symbol.iterator in value;
+}
+
+function plainStatus(code: CodeOrOk, text: string): Status {
+  return { code, text, metadata: undefined, details: undefined, retryAfterMs: undefined, isNotRun: false };
+}
+
+/** The deadline's entry in the wheel. */
+class CallTimer extends WheelEntry {
+  readonly #call: ServerCall;
+
+  constructor(call: ServerCall) {
+    super();
+    this.#call = call;
+  }
+  expired(nowMs: number): void {
+    this.#call.timedOut(nowMs);
+  }
+}
+
+/** A request stream; leaving its loop stops reading. */
+class RequestIterable implements AsyncIterable<unknown>, AsyncIterator<unknown> {
+  readonly #call: ServerCall;
+  #isTaken: boolean;
+
+  constructor(call: ServerCall) {
+    this.#call = call;
+    this.#isTaken = false;
+  }
+  [Symbol.asyncIterator](): AsyncIterator<unknown> {
+    if (this.#isTaken) throw new TypeError("a request stream can be iterated once");
+    this.#isTaken = true;
+    return this;
+  }
+  next(): Promise<IteratorResult<unknown>> {
+    const inbox = this.#call.exchange.inbox;
+    return inbox === undefined ? Promise.resolve({ value: undefined, done: true }) : inbox.next();
+  }
+  return(): Promise<IteratorResult<unknown>> {
+    this.#call.exchange.inbox?.stop();
+    return Promise.resolve({ value: undefined, done: true });
+  }
+}
+
+/** What a handler sees of its call. */
+export class HandlerView implements HandlerCall {
+  readonly #call: ServerCall;
+  #metadata: Metadata | undefined;
+  #deadline: Deadline | undefined;
+
+  constructor(call: ServerCall) {
+    this.#call = call;
+    this.#metadata = undefined;
+    this.#deadline = undefined;
+  }
+  get id(): string {
+    return this.#call.id;
+  }
+  get side(): "server" {
+    return "server";
+  }
+  get method(): MethodInfo {
+    return this.#call.route.plan.info;
+  }
+  get metadata(): Metadata {
+    const pairs = this.#call.requestPairs;
+    this.#metadata ??= pairs === undefined ? emptyMetadata : metadataFromPairs(pairs);
+    return this.#metadata;
+  }
+  get deadline(): Deadline {
+    const call = this.#call;
+    this.#deadline ??= {
+      remainingMs: () => Math.max(0, call.deadlineMs - call.core.runtime.world.clock.monotonicMs()),
+    };
+    return this.#deadline;
+  }
+  get signal(): AbortSignal {
+    return this.#call.signal;
+  }
+  get priority(): Call["priority"] {
+    return this.#call.priority;
+  }
+  get peer(): Peer {
+    return this.#call.core.peerOf(this.#call.exchange.connection);
+  }
+  get principal(): undefined {
+    return undefined;
+  }
+  setHeader(name: string, value: string | Uint8Array): void {
+    this.#call.setHeader(name, value);
+  }
+  setTrailer(name: string, value: string | Uint8Array): void {
+    this.#call.setTrailer(name, value);
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * Hot path: what a server does with a connection's calls: reads their headers, routes them, counts them.
+ */
+import { CALL_ID_BYTES, mintCallId, readCallId, readTraceparent } from "../call/ids.ts";
+import type { Interceptor } from "../call/interceptor.ts";
+import type { Peer } from "../call/peer.ts";
+import type { Encoding } from "../wire/grpc/compression.ts";
+import { acceptedEncodings } from "../wire/grpc/compression.ts";
+import { parseTimeout, parseTimeoutBytes } from "../wire/grpc/timeout.ts";
+import { type Field, type FieldSection, PSEUDO_METHOD, PSEUDO_PATH } from "../wire/http2/field.ts";
+import type { Http2Limits } from "../wire/http2/limits.ts";
+import { appendField, contentTypeOf, encodingIn, rawText } from "../wire/transport/header-reader.ts";
+import {
+  NAME_CALL_ID,
+  NAME_CONTENT_TYPE,
+  NAME_GRPC_ACCEPT_ENCODING,
+  NAME_GRPC_ENCODING,
+  NAME_GRPC_TIMEOUT,
+  NAME_PRIORITY,
+  NAME_TRACEPARENT,
+  NAME_USER_AGENT,
+  RAW_CALL_ID,
+  RAW_TIMEOUT,
+  RAW_TRACEPARENT,
+} from "../wire/transport/names.ts";
+import type { Runtime } from "../wire/transport/runtime.ts";
+import type { ServerConnection, ServerConnectionOwner } from "../wire/transport/server-connection.ts";
+import type { ServerExchange, Status } from "../wire/transport/server-exchange.ts";
+import { runIntercepted } from "./intercept.ts";
+import type { Route, Router } from "./router.ts";
+import { ServerCall } from "./server-call.ts";
+
+/** Handlers that outlived their deadline by far, before new calls are refused. */
+const OVERDUE_CALLS_MAX = 1_000;
+
+/** A field's slot says which route its path means, for this server. */
+interface PathMemo {
+  readonly core: ServerCore;
+  readonly route: Route | undefined;
+}
+
+export class ServerCore implements ServerConnectionOwner {
+  readonly runtime: Runtime;
+  readonly router: Router;
+  readonly interceptors: readonly Interceptor[];
+  readonly messageBytesMax: number;
+  readonly limits: Http2Limits;
+  readonly connections: Set<ServerConnection>;
+  /** Calls whose handler has not ended. */
+  openCalls: number;
+  finishedCalls: number;
+  #overdueCalls: number;
+  #onIdle: (() => void) | undefined;
+
+  constructor(
+    runtime: Runtime,
+    router: Router,
+    options: {
+      readonly interceptors: readonly Interceptor[];
+      readonly messageBytesMax: number;
+      readonly limits: Http2Limits;
+    },
+  ) {
+    this.runtime = runtime;
+    this.router = router;
+    this.interceptors = options.interceptors;
+    this.messageBytesMax = options.messageBytesMax;
+    this.limits = options.limits;
+    this.connections = new Set();
+    this.openCalls = 0;
+    this.finishedCalls = 0;
+    this.#overdueCalls = 0;
+    this.#onIdle = undefined;
+  }
+
+  callArrived(exchange: ServerExchange, section: FieldSection, ends: boolean): void {
+    let route: Route | undefined;
+    let path: Field | undefined;
+    let contentType: Field | undefined;
+    let isPost = false;
+    let timeoutMs = Infinity;
+    let encoding: Encoding | undefined = "identity";
+    let unknownEncoding = "";
+    let accepts: string | undefined;
+    let priority: string | undefined;
+    let pairs: (string | Uint8Array)[] | undefined;
+    let badName = "";
+    for (let i = 0; i < section.count; i++) {
+      const field = section.fields[i] as Field;
+      switch (field.nameId) {
+        case PSEUDO_PATH:
+          path = field;
+          route = this.#routeOf(field);
+          break;
+        case PSEUDO_METHOD:
+          isPost = field.value === "POST";
+          break;
+        case NAME_CONTENT_TYPE:
+          contentType = field;
+          break;
+        case NAME_GRPC_ENCODING:
+          encoding = encodingIn(field);
+          if (encoding === undefined) unknownEncoding = field.value;
+          break;
+        case NAME_GRPC_ACCEPT_ENCODING:
+          accepts = field.value;
+          break;
+        case NAME_GRPC_TIMEOUT:
+          timeoutMs = parseTimeout(field.value) ?? Number.NaN;
+          break;
+        case NAME_PRIORITY:
+          priority = field.value;
+          break;
+        case NAME_TRACEPARENT:
+        case NAME_CALL_ID:
+          break;
+        case NAME_USER_AGENT:
+          break;
+        default:
+          if (field.nameId >= 0 && field.nameId < NAME_CONTENT_TYPE) break;
+          pairs ??= [];
+          if (!appendField(pairs, field.name, field.value)) badName = field.name;
+      }
+    }
+    const rawTimeoutEnd = section.rawEnd[RAW_TIMEOUT] as number;
+    if (rawTimeoutEnd !== 0) {
+      timeoutMs = parseTimeoutBytes(section.rawBytes, section.rawStart[RAW_TIMEOUT] as number, rawTimeoutEnd);
+    }
+    if (contentType === undefined || contentTypeOf(contentType) === undefined) return exchange.answerHttp(415);
+    if (!isPost) return exchange.answerHttp(405);
+    if (section.isTruncated) return refuse(exchange, "RESOURCE_EXHAUSTED", "the request's metadata is over the limit");
+    if (route === undefined) return this.#unknown(exchange, path);
+    if (contentTypeOf(contentType) !== "proto") return exchange.answerHttp(415);
+    if (Number.isNaN(timeoutMs)) return refuse(exchange, "INTERNAL", "grpc-timeout is malformed");
+    if (encoding === undefined) {
+      exchange.offersEncodings = true;
+      return refuse(exchange, "UNIMPLEMENTED", `the encoding "${unknownEncoding}" is not known here`);
+    }
+    if (badName !== "") return refuse(exchange, "INTERNAL", `metadata "${badName}" is no base64`);
+    if (this.#overdueCalls >= OVERDUE_CALLS_MAX) {
+      return refuse(exchange, "RESOURCE_EXHAUSTED", "too many handlers have outlived their deadlines");
+    }
+    exchange.requestEncoding = encoding;
+    if (encoding !== "identity") {
+      exchange.replyEncoding =
+        accepts === undefined || acceptedEncodings(accepts).includes(encoding) ? encoding : undefined;
+    }
+    const call = new ServerCall(this, exchange, route, exchange.connection.receivedAtMs);
+    call.requestPairs = pairs;
+    if (priority === "critical" || priority === "sheddable") call.priority = priority;
+    this.#readIds(call, section);
+    call.begin(timeoutMs, ends);
+  }
+
+  connectionClosed(connection: ServerConnection): void {
+    this.connections.delete(connection);
+    this.#checkIdle();
+  }
+
+  callBegan(): void {
+    this.openCalls += 1;
+  }
+  callEnded(): void {
+    this.openCalls -= 1;
+    this.finishedCalls += 1;
+  }
+  /** The calls that have no answer yet. For rare events: it walks all connections. */
+  unanswered(): ServerCall[] {
+    const found: ServerCall[] = [];
+    for (const connection of this.connections) {
+      for (const exchange of connection.exchanges()) {
+        if (exchange.owner instanceof ServerCall && !exchange.owner.isOver) found.push(exchange.owner);
+      }
+    }
+    return found;
+  }
+  callOverdue(): void {
+    this.#overdueCalls += 1;
+  }
+  callNoLongerOverdue(): void {
+    this.#overdueCalls -= 1;
+  }
+
+  /** Tells once, when no connection is left. */
+  onIdle(listener: () => void): void {
+    this.#onIdle = listener;
+    this.#checkIdle();
+  }
+
+  intercept(call: ServerCall, request: unknown): void {
+    runIntercepted(call, request);
+  }
+
+  peerOf(connection: ServerConnection): Peer {
+    const socket = connection.socket;
+    const address = socket?.remoteAddress ?? "";
+    return { id: address, address, zone: undefined, version: undefined, identities: socket?.tls?.identities ?? [] };
+  }
+
+  #routeOf(field: Field): Route | undefined {
+    const memo = field.slot as PathMemo | undefined;
+    if (memo !== undefined && memo.core === this) return memo.route;
+    const route = this.router.find(field.value);
+    field.slot = { core: this, route } satisfies PathMemo;
+    return route;
+  }
+
+  #unknown(exchange: ServerExchange, path: Field | undefined): void {
+    const text = path?.value ?? "";
+    const what = this.router.hasService(text) ? "method" : "service";
+    refuse(exchange, "UNIMPLEMENTED", `${what} of ${text} is not known here`);
+  }
+
+  #readIds(call: ServerCall, section: FieldSection): void {
+    const traceEnd = section.rawEnd[RAW_TRACEPARENT] as number;
+    if (traceEnd !== 0) {
+      readTraceparent(section.rawBytes, section.rawStart[RAW_TRACEPARENT] as number, traceEnd, call);
+    } else {
+      const text = rawText(section, RAW_TRACEPARENT, NAME_TRACEPARENT);
+      if (text !== undefined) readTraceparent(Buffer.from(text, "latin1"), 0, text.length, call);
+    }
+    const idEnd = section.rawEnd[RAW_CALL_ID] as number;
+    const idStart = section.rawStart[RAW_CALL_ID] as number;
+    if (idEnd - idStart === CALL_ID_BYTES && idEnd !== 0) {
+      // Kept as words: most handlers never ask for the text.
+      if (readCallId(section.rawBytes, idStart, call)) return;
+    }
+    call.idText = rawText(section, RAW_CALL_ID, NAME_CALL_ID);
+    if (call.idText === undefined) mintCallId(this.runtime.world, call);
+  }
+
+  #checkIdle(): void {
+    if (this.#onIdle === undefined || this.connections.size > 0) return;
+    const listener = this.#onIdle;
+    this.#onIdle = undefined;
+    listener();
+  }
+}
+
+function refuse(exchange: ServerExchange, code: Status["code"], text: string): void {
+  exchange.end({ code, text, metadata: undefined, details: undefined, retryAfterMs: undefined, isNotRun: true });
+  exchange.release();
+}

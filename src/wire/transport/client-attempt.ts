@@ -1,0 +1,410 @@
+/**
+ * Hot path: one try of a call on one connection, from its HEADERS to its status. What it learns stands in its fields when
+ * it tells its owner; whether to try again is not decided here.
+ */
+import { codeNumber } from "../../call/code.ts";
+import type { ErrorDetail } from "../../call/error.ts";
+import type { FaultKind } from "../../call/fault.ts";
+import type { Reason } from "../../call/reason.ts";
+import type { Encoding } from "../grpc/compression.ts";
+import { MessageDeframer, messagePrefixBytes } from "../grpc/deframer.ts";
+import type { MessageCodec } from "../grpc/message-codec.ts";
+import { textToBinary } from "../grpc/metadata-wire.ts";
+import { codeFromHttp2Error, codeFromHttpStatus, decodeStatusMessage, parseStatusCode } from "../grpc/status.ts";
+import { decodeStatusDetails } from "../grpc/status-details.ts";
+import { type Field, type FieldSection, PSEUDO_STATUS } from "../http2/field.ts";
+import { CANCEL, REFUSED_STREAM } from "../http2/frame.ts";
+import type { HpackEncoder } from "../http2/hpack-encoder.ts";
+import type { HeaderSource, Http2Stream } from "../http2/stream.ts";
+import type { ClientConnection } from "./client-connection.ts";
+import type { StreamOwner } from "./connection.ts";
+import { appendField, contentTypeOf, encodingIn, type Pairs } from "./header-reader.ts";
+import {
+  decodeMessage,
+  type InboxOwner,
+  type InboxProblem,
+  MessageInbox,
+  type MessageProblem,
+} from "./message-inbox.ts";
+import {
+  NAME_CONTENT_TYPE,
+  NAME_GRPC_ACCEPT_ENCODING,
+  NAME_GRPC_ENCODING,
+  NAME_GRPC_MESSAGE,
+  NAME_GRPC_STATUS,
+  NAME_GRPC_STATUS_DETAILS,
+  NAME_NOT_RUN,
+  NAME_PUSHBACK,
+} from "./names.ts";
+import { sendMessage } from "./send-message.ts";
+
+/** The call that an attempt belongs to. */
+export interface AttemptOwner {
+  readonly requestCodec: MessageCodec;
+  readonly replyCodec: MessageCodec;
+  readonly isReplyStream: boolean;
+  readonly messageBytesMax: number;
+  readonly requestEncoding: Encoding | undefined;
+  /** Bounds and writes the request's header section. */
+  headBytesMax(): number;
+  encodeHead(encoder: HpackEncoder, out: Buffer, at: number, attempt: ClientAttempt): number;
+  /** Response headers have come (not for trailers-only answers). */
+  attemptAnswered(attempt: ClientAttempt): void;
+  /** The last word; `code` and what stands beside it are set. */
+  attemptEnded(attempt: ClientAttempt): void;
+  /** Sent messages have left the queue. */
+  attemptWritable(attempt: ClientAttempt): void;
+}
+
+export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
+  readonly owner: AttemptOwner;
+  readonly connection: ClientConnection;
+  readonly number: number;
+  stream: Http2Stream | undefined;
+  /** Response metadata, undefined if there was none. */
+  header: Pairs | undefined;
+  trailer: Pairs | undefined;
+  hasAnswered: boolean;
+  isEnded: boolean;
+  /** The one reply of a call that has one, and how many came. */
+  reply: unknown;
+  replies: number;
+  /** Messages of a reply stream. */
+  inbox: MessageInbox | undefined;
+  /** The outcome, when `isEnded`: a gRPC status number. */
+  code: number;
+  text: string;
+  reason: Reason | undefined;
+  fault: FaultKind | undefined;
+  /** "no": provably no handler saw it. */
+  reached: "no" | "maybe" | "yes";
+  retryAfterMs: number | undefined;
+  details: readonly ErrorDetail[] | undefined;
+  cause: unknown;
+  #encoding: Encoding | undefined;
+  /** For a single reply that came in parts. */
+  #deframer: MessageDeframer | undefined;
+
+  constructor(owner: AttemptOwner, connection: ClientConnection, number: number) {
+    this.owner = owner;
+    this.connection = connection;
+    this.number = number;
+    this.stream = undefined;
+    this.header = undefined;
+    this.trailer = undefined;
+    this.hasAnswered = false;
+    this.isEnded = false;
+    this.reply = undefined;
+    this.replies = 0;
+    this.inbox = undefined;
+    this.code = -1;
+    this.text = "";
+    this.reason = undefined;
+    this.fault = undefined;
+    this.reached = "maybe";
+    this.retryAfterMs = undefined;
+    this.details = undefined;
+    this.cause = undefined;
+    this.#encoding = undefined;
+    this.#deframer = undefined;
+  }
+
+  /** Opens the stream and sends the headers. */
+  start(nowMs: number): void {
+    const engine = this.connection.engine;
+    this.stream = engine.openStream(this, nowMs);
+    if (this.owner.isReplyStream) this.#openInbox();
+    engine.sendHeaders(this.stream, this, false);
+    this.connection.scheduleFlush();
+  }
+
+  /** Sends a request message and returns its bytes. Throws what the codec throws; then nothing was sent. */
+  send(message: unknown, ends: boolean): number {
+    const stream = this.stream as Http2Stream;
+    const { requestCodec, requestEncoding } = this.owner;
+    const bytes = sendMessage(this.connection.engine, stream, requestCodec, message, requestEncoding, ends);
+    this.connection.scheduleFlush();
+    return bytes;
+  }
+
+  /** Ends the request stream. */
+  endRequests(): void {
+    if (this.stream === undefined || this.isEnded) return;
+    this.connection.engine.endStream(this.stream);
+    this.connection.scheduleFlush();
+  }
+
+  /** Whether the peer's window, and ours to the kernel, have room for another message. */
+  get canSend(): boolean {
+    return this.stream !== undefined && this.stream.queuedBytes === 0;
+  }
+
+  /** Ends it from our side: the owner is not told. */
+  cancel(): void {
+    if (this.isEnded) return;
+    this.isEnded = true;
+    this.#leave(CANCEL);
+  }
+
+  headerBytesMax(): number {
+    return this.owner.headBytesMax();
+  }
+  encodeHeaders(encoder: HpackEncoder, out: Buffer, at: number): number {
+    return this.owner.encodeHead(encoder, out, at, this);
+  }
+
+  onHeaders(section: FieldSection, ends: boolean): void {
+    if (section.isTruncated) {
+      this.#fail(
+        "RESOURCE_EXHAUSTED",
+        "the response's metadata is over the limit",
+        "METADATA_TOO_LARGE",
+        "protocol",
+        "yes",
+      );
+      return;
+    }
+    const isAnswer = !this.hasAnswered;
+    let status = -1;
+    let httpStatus = isAnswer ? 0 : 200;
+    let codec: string | undefined = isAnswer ? undefined : "proto";
+    let contentType: string | undefined;
+    let pairs: Pairs | undefined;
+    for (let i = 0; i < section.count; i++) {
+      const field = section.fields[i] as Field;
+      switch (field.nameId) {
+        case PSEUDO_STATUS:
+          httpStatus = field.value === "200" ? 200 : Number(field.value);
+          break;
+        case NAME_CONTENT_TYPE:
+          codec = contentTypeOf(field);
+          contentType = field.value;
+          break;
+        case NAME_GRPC_STATUS:
+          status = field.value === "0" ? 0 : (parseStatusCode(field.value) ?? 2);
+          break;
+        case NAME_GRPC_MESSAGE:
+          this.text = decodeStatusMessage(field.value);
+          break;
+        case NAME_GRPC_STATUS_DETAILS:
+          this.#readDetails(field.value);
+          break;
+        case NAME_GRPC_ENCODING:
+          this.#encoding = encodingIn(field);
+          if (this.#encoding === undefined) {
+            this.#fail(
+              "INTERNAL",
+              `the peer sent the unknown encoding "${field.value}"`,
+              "COMPRESSION_UNKNOWN",
+              "protocol",
+              "yes",
+            );
+            return;
+          }
+          break;
+        case NAME_PUSHBACK:
+          this.retryAfterMs = /^-?\d{1,9}$/.test(field.value) ? Number(field.value) : -1;
+          break;
+        case NAME_NOT_RUN:
+          if (this.reached !== "yes") this.reached = "no";
+          break;
+        case NAME_GRPC_ACCEPT_ENCODING:
+          break;
+        default:
+          pairs ??= [];
+          if (!appendField(pairs, field.name, field.value)) {
+            this.#fail("INTERNAL", `metadata "${field.name}" is no base64`, "PROTOCOL_ERROR", "protocol", "yes");
+            return;
+          }
+      }
+    }
+    this.hasAnswered = true;
+    if (ends) {
+      if (isAnswer && httpStatus !== 200 && status < 0) return this.#notGrpc(httpStatus, contentType);
+      this.trailer = pairs;
+      this.#status(status);
+      return;
+    }
+    if (httpStatus !== 200 || codec === undefined) return this.#notGrpc(httpStatus, contentType);
+    if (codec !== "proto") {
+      this.#fail(
+        "INTERNAL",
+        `the peer answered with "${contentType}", expected application/grpc+proto`,
+        "NOT_GRPC",
+        "protocol",
+        "yes",
+      );
+      return;
+    }
+    this.header = pairs;
+    this.reached = "yes";
+    if (this.inbox !== undefined) this.inbox.encoding = this.#encoding;
+    this.owner.attemptAnswered(this);
+  }
+
+  onData(bytes: Buffer, start: number, end: number, ends: boolean): void {
+    if (this.inbox !== undefined) {
+      this.inbox.push(bytes, start, end);
+    } else {
+      const length = end - start;
+      const isWhole =
+        this.replies === 0 &&
+        length >= messagePrefixBytes &&
+        bytes[start] === 0 &&
+        bytes.readUInt32BE(start + 1) === length - messagePrefixBytes &&
+        length <= this.owner.messageBytesMax;
+      if (isWhole) this.#readWhole(bytes, start, end);
+      else this.#readParts(bytes, start, end);
+    }
+    if (ends && !this.isEnded) this.#status(-1);
+  }
+
+  onReset(code: number, isUnprocessed: boolean, text: string): void {
+    if (this.isEnded) return;
+    if (isUnprocessed || code === REFUSED_STREAM) {
+      this.#fail("UNAVAILABLE", text, undefined, code === REFUSED_STREAM ? "stream-refused" : "goaway", "no");
+    } else if (code < 0) {
+      const reached = this.hasAnswered ? "yes" : "maybe";
+      this.#fail("UNAVAILABLE", text, "CONNECTION_LOST", "reset", reached);
+    } else {
+      const status = codeFromHttp2Error(code);
+      this.#fail(status, text, "STREAM_RESET", "reset", this.hasAnswered ? "yes" : "maybe");
+    }
+  }
+
+  onWritable(): void {
+    if (!this.isEnded) this.owner.attemptWritable(this);
+  }
+
+  inboxConsumed(bytes: number): void {
+    this.connection.consumed(this.stream as Http2Stream, bytes);
+  }
+
+  inboxBroken(problem: InboxProblem, cause: unknown): unknown {
+    const max = this.owner.messageBytesMax;
+    this.cause = cause;
+    switch (problem) {
+      case "too-large":
+        this.#fail("RESOURCE_EXHAUSTED", `a reply is larger than ${max} bytes`, "MESSAGE_TOO_LARGE", "protocol", "yes");
+        break;
+      case "truncated":
+        this.#fail("INTERNAL", "the reply stream ended inside a message", "PROTOCOL_ERROR", "protocol", "yes");
+        break;
+      case "compressed-without-encoding":
+        this.#fail("INTERNAL", "a compressed reply without grpc-encoding", "PROTOCOL_ERROR", "protocol", "yes");
+        break;
+      case "bad-flag":
+        this.#fail("INTERNAL", "a reply's flag is neither 0 nor 1", "PROTOCOL_ERROR", "protocol", "yes");
+        break;
+      default:
+        this.#fail("INTERNAL", `a reply cannot be read: ${textOf(cause)}`, "INVALID_MESSAGE", "protocol", "yes");
+    }
+    return undefined;
+  }
+
+  /** The whole of the only message, in place. */
+  #readWhole(bytes: Buffer, start: number, end: number): void {
+    this.connection.consumed(this.stream as Http2Stream, end - start);
+    this.replies = 1;
+    try {
+      this.reply = this.owner.replyCodec.decode(bytes, start + messagePrefixBytes, end);
+    } catch (error) {
+      this.inboxBroken("invalid", error);
+    }
+  }
+
+  /** A message in parts, a compressed one, or one too many. */
+  #readParts(bytes: Buffer, start: number, end: number): void {
+    this.connection.consumed(this.stream as Http2Stream, end - start);
+    this.#deframer ??= new MessageDeframer(this.owner.messageBytesMax);
+    const deframer = this.#deframer;
+    deframer.push(bytes, start, end);
+    while (deframer.next()) {
+      this.replies += 1;
+      try {
+        this.reply = decodeMessage(deframer, this.owner.replyCodec, this.#encoding, this.owner.messageBytesMax);
+      } catch (error) {
+        this.inboxBroken((error as MessageProblem).problem, (error as MessageProblem).cause);
+        return;
+      }
+    }
+    if (deframer.error !== undefined) this.inboxBroken(deframer.error, undefined);
+  }
+
+  #openInbox(): void {
+    this.inbox = new MessageInbox(this, this.owner.replyCodec, this.owner.messageBytesMax);
+  }
+
+  /** The stream has ended with this grpc-status; -1 if it had none. */
+  #status(status: number): void {
+    if (status < 0) {
+      this.#fail("INTERNAL", "the peer ended the call without a status", "PROTOCOL_ERROR", "protocol", "yes");
+      return;
+    }
+    if (this.#deframer?.isMidMessage === true) {
+      this.inboxBroken("truncated", undefined);
+      return;
+    }
+    this.#finish(status);
+  }
+
+  #finish(status: number): void {
+    if (this.isEnded) return;
+    if (status === 0 && !this.owner.isReplyStream && this.replies !== 1) {
+      const text = this.replies === 0 ? "the peer answered OK without a reply" : "the peer sent more than one reply";
+      this.#fail("UNIMPLEMENTED", text, "PROTOCOL_ERROR", "protocol", "yes");
+      return;
+    }
+    this.isEnded = true;
+    this.code = status;
+    if (status !== 0) {
+      this.fault = "status";
+      if (this.reached !== "no") this.reached = "yes";
+    }
+    this.#leave(CANCEL);
+    this.owner.attemptEnded(this);
+  }
+
+  #notGrpc(httpStatus: number, contentType: string | undefined): void {
+    const code = httpStatus === 200 ? "UNKNOWN" : codeFromHttpStatus(httpStatus);
+    const text = `the peer answered HTTP ${httpStatus} with content-type ${contentType ?? "none"}, not gRPC`;
+    this.#fail(code, text, "NOT_GRPC", "protocol", "maybe");
+  }
+
+  #readDetails(value: string): void {
+    const bytes = textToBinary(value);
+    const status = bytes === undefined ? undefined : decodeStatusDetails(bytes);
+    if (status === undefined) return;
+    this.details = status.details;
+    if (this.text === "" && status.message !== "") this.text = status.message;
+  }
+
+  #fail(
+    code: Parameters<typeof codeNumber>[0],
+    text: string,
+    reason: Reason | undefined,
+    fault: FaultKind,
+    reached: "no" | "maybe" | "yes",
+  ): void {
+    if (this.isEnded) return;
+    this.isEnded = true;
+    this.code = codeNumber(code);
+    this.text = text;
+    this.reason = reason;
+    this.fault = fault;
+    this.reached = reached;
+    this.#leave(CANCEL);
+    this.owner.attemptEnded(this);
+  }
+
+  /** Lets go of the stream, resetting it if it is open. */
+  #leave(code: number): void {
+    const stream = this.stream;
+    if (stream === undefined || stream.owner !== this) return;
+    this.connection.leave(stream, code);
+  }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,195 @@
+/**
+ * Hot path: a client's connection to one peer: dial, TLS, SETTINGS, keepalive (gRFC A8), drain.
+ */
+import type { NetworkError, Socket, SocketEvents } from "../../world/network.ts";
+import { ENHANCE_YOUR_CALM } from "../http2/frame.ts";
+import type { Http2Limits } from "../http2/limits.ts";
+import type { Http2Stream } from "../http2/stream.ts";
+import { Connection } from "./connection.ts";
+import type { Runtime } from "./runtime.ts";
+import { WheelEntry } from "./timer-wheel.ts";
+
+/** How to get a byte stream to the peer. */
+export type Dial = (events: SocketEvents) => Socket;
+
+export interface ClientConnectionOptions {
+  /** For connecting, the TLS handshake and the peer's SETTINGS together. */
+  readonly connectTimeoutMs: number;
+  /** Silence, while calls are open, after which a PING is sent. Infinity: never. */
+  readonly keepaliveMs: number;
+  /** Silence after that PING which ends the connection. */
+  readonly keepaliveTimeoutMs: number;
+  readonly limits: Http2Limits;
+  readonly isTls: boolean;
+}
+
+/** Who is told what becomes of a connection. */
+export interface ClientConnectionOwner {
+  /** SETTINGS have arrived: calls may start. */
+  connectionReady(connection: ClientConnection): void;
+  /** The peer's limit of streams has room again. */
+  connectionHasRoom(connection: ClientConnection): void;
+  /** No new calls here; those in flight go on. `isTooManyPings`: ping half as often from now on. */
+  connectionDraining(connection: ClientConnection, isTooManyPings: boolean): void;
+  /** Over. `failure` says why, `phase` where. */
+  connectionGone(connection: ClientConnection, text: string, phase: "connect" | "tls" | "resolve" | "open"): void;
+}
+
+export class ClientConnection extends Connection {
+  readonly address: string;
+  isReady: boolean;
+  isDraining: boolean;
+  /** Attempts waiting for a free stream are told when one is; set by the owner. */
+  isRoomWanted: boolean;
+  readonly #owner: ClientConnectionOwner;
+  readonly #options: ClientConnectionOptions;
+  readonly #watch: Watch;
+  #pingSent: number;
+  #isOpen: boolean;
+
+  constructor(
+    runtime: Runtime,
+    address: string,
+    dial: Dial,
+    owner: ClientConnectionOwner,
+    options: ClientConnectionOptions,
+  ) {
+    super(runtime, "client", options.limits);
+    this.address = address;
+    this.isReady = false;
+    this.isDraining = false;
+    this.isRoomWanted = false;
+    this.#owner = owner;
+    this.#options = options;
+    this.#pingSent = 0;
+    this.#isOpen = false;
+    this.#watch = new Watch(this);
+    runtime.wheel.arm(this.#watch, runtime.world.clock.monotonicMs() + options.connectTimeoutMs);
+    this.engine.start();
+    this.socket = dial(this);
+  }
+
+  /** A call may start here now. */
+  get canStart(): boolean {
+    return this.isReady && !this.isDraining && this.engine.canOpen;
+  }
+
+  opened(): void {
+    this.#isOpen = true;
+    const alpn = this.socket?.tls?.alpn;
+    if (this.#options.isTls && alpn !== "h2") {
+      this.destroy(`the peer speaks ${alpn ?? "no ALPN protocol"} over TLS, expected h2`);
+      return;
+    }
+    this.scheduleFlush();
+  }
+
+  /** The reader took payload of a stream: window may return. */
+  consumed(stream: Http2Stream, bytes: number): void {
+    this.engine.consume(stream, bytes, this.receivedAtMs);
+    if (this.engine.output.length > 0) this.scheduleFlush();
+  }
+
+  /** An attempt is done with its stream. */
+  leave(stream: Http2Stream, code: number): void {
+    if (!stream.isClosed) {
+      if (stream.unconsumed > 0) stream.unconsumed = 0;
+      this.engine.reset(stream, code);
+      this.scheduleFlush();
+    }
+    this.engine.release(stream);
+  }
+
+  /** Watches for silence from now on, if it does not already. Called when a call starts. */
+  watch(): void {
+    if (this.#watch.isArmed || this.#options.keepaliveMs === Infinity || this.isClosed) return;
+    const nowMs = this.runtime.world.clock.monotonicMs();
+    // gRFC A8: after a long silence the PING goes out before the call's HEADERS, so that a dead peer is found in one timeout.
+    this.runtime.wheel.arm(this.#watch, Math.max(nowMs, this.receivedAtMs + this.#options.keepaliveMs));
+  }
+
+  /** Takes no more calls; ends when the last one has. */
+  drain(): void {
+    this.isDraining = true;
+    this.#endIfDrained();
+  }
+
+  expired(nowMs: number): void {
+    if (this.isClosed) return;
+    if (!this.isReady) {
+      const step = this.#isOpen ? "the peer did not send its HTTP/2 SETTINGS" : "no connection was made";
+      this.destroy(`${step} within ${this.#options.connectTimeoutMs} ms`);
+      return;
+    }
+    const silentMs = nowMs - this.receivedAtMs;
+    if (this.#pingSent !== 0) {
+      if (silentMs >= this.#options.keepaliveTimeoutMs) {
+        this.destroy(`the peer was silent for ${Math.round(silentMs)} ms and did not answer a PING`);
+        return;
+      }
+      this.#pingSent = 0;
+    }
+    if (this.engine.streams.count === 0) return;
+    if (silentMs >= this.#options.keepaliveMs) {
+      this.#pingSent = this.sendPing();
+      this.runtime.wheel.arm(this.#watch, nowMs + this.#options.keepaliveTimeoutMs);
+    } else {
+      this.runtime.wheel.arm(this.#watch, this.receivedAtMs + this.#options.keepaliveMs);
+    }
+  }
+
+  protected streamOpened(): void {
+    // A server does not open streams: the engine refuses push.
+  }
+
+  protected settingsArrived(): void {
+    if (this.isReady) {
+      this.turnRead();
+      return;
+    }
+    this.isReady = true;
+    this.runtime.wheel.cancel(this.#watch);
+    this.#owner.connectionReady(this);
+  }
+
+  protected pingAnswered(number: number): void {
+    if (number === this.#pingSent) this.#pingSent = 0;
+  }
+
+  protected goAwayArrived(_lastId: number, code: number, debug: string): void {
+    const isFirst = !this.isDraining;
+    this.isDraining = true;
+    if (isFirst) this.#owner.connectionDraining(this, code === ENHANCE_YOUR_CALM && debug.startsWith("too_many_pings"));
+  }
+
+  protected turnRead(): void {
+    if (this.isRoomWanted && this.canStart) this.#owner.connectionHasRoom(this);
+    if (this.isDraining) this.#endIfDrained();
+  }
+
+  protected connectionClosed(text: string, error: NetworkError | undefined): void {
+    this.runtime.wheel.cancel(this.#watch);
+    this.isDraining = true;
+    const phase = error?.phase === "listen" || error === undefined ? "open" : error.phase;
+    this.#owner.connectionGone(this, text, this.isReady ? "open" : phase === "open" ? "connect" : phase);
+  }
+
+  #endIfDrained(): void {
+    if (this.engine.streams.count > 0 || this.isClosed) return;
+    if (!this.engine.hasSentGoAway) this.engine.goAway(0, 0, "");
+    this.finish("the connection was drained");
+  }
+}
+
+/** The connection's one timer: first for connecting, then for silence. */
+class Watch extends WheelEntry {
+  readonly #connection: ClientConnection;
+
+  constructor(connection: ClientConnection) {
+    super();
+    this.#connection = connection;
+  }
+  expired(nowMs: number): void {
+    this.#connection.expired(nowMs);
+  }
+}

@@ -1,0 +1,279 @@
+/**
+ * Hot path: a stream's incoming messages, from payload ranges to an async iterator, with backpressure.
+ *
+ * A reader that waits is given its message from the received chunk itself. What nobody waits for is kept as bytes in one
+ * buffer per stream, never as an object per frame, so that tiny frames cost the peer's window and not our memory. Bytes are
+ * reported as consumed when the reader takes them, and only then does the peer get new window.
+ */
+import { type Encoding, CompressionError, decompress } from "../grpc/compression.ts";
+import { MessageDeframer } from "../grpc/deframer.ts";
+import type { MessageCodec } from "../grpc/message-codec.ts";
+
+/** Who owns the stream behind an inbox. */
+export interface InboxOwner {
+  /** The reader took this many bytes of payload. */
+  inboxConsumed(bytes: number): void;
+  /** Makes the error for a message that cannot be read, and ends the call for it. `cause` is what the codec threw. */
+  inboxBroken(problem: InboxProblem, cause: unknown): unknown;
+}
+
+/** Why messages cannot be read on. */
+export type InboxProblem =
+  | "too-large"
+  | "bad-flag"
+  | "truncated"
+  | "compressed-without-encoding"
+  | "corrupt"
+  | "invalid";
+
+/** A message that cannot be read. */
+export class MessageProblem extends Error {
+  readonly problem: InboxProblem;
+
+  constructor(problem: InboxProblem, cause: unknown) {
+    super(problem, { cause });
+    this.problem = problem;
+  }
+}
+
+/** Decompresses if flagged, and decodes, the deframer's current message. Throws {@link MessageProblem} and nothing else. */
+export function decodeMessage<T>(
+  deframer: MessageDeframer,
+  codec: MessageCodec<T>,
+  encoding: Encoding | undefined,
+  messageBytesMax: number,
+): T {
+  let bytes = deframer.bytes;
+  let start = deframer.start;
+  let end = deframer.end;
+  if (deframer.isCompressed) {
+    if (encoding === undefined || encoding === "identity")
+      throw new MessageProblem("compressed-without-encoding", undefined);
+    try {
+      bytes = decompress(encoding, bytes.subarray(start, end), messageBytesMax);
+    } catch (error) {
+      const isTooLarge = error instanceof CompressionError && error.kind === "too-large";
+      throw new MessageProblem(isTooLarge ? "too-large" : "corrupt", error);
+    }
+    start = 0;
+    end = bytes.length;
+  }
+  try {
+    return codec.decode(bytes, start, end);
+  } catch (error) {
+    throw new MessageProblem("invalid", error);
+  }
+}
+
+const COPY_BY_LOOP_MAX = 48;
+const PENDING_BYTES_MIN = 1_024;
+
+export class MessageInbox<T = unknown> {
+  encoding: Encoding | undefined;
+  readonly #owner: InboxOwner;
+  readonly #codec: MessageCodec<T>;
+  readonly #messageBytesMax: number;
+  readonly #deframer: MessageDeframer;
+  #pending: Buffer | undefined;
+  #pendingBytes: number;
+  #spare: Buffer | undefined;
+  #range: Buffer | undefined;
+  #resolve: ((result: IteratorResult<T>) => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
+  #isEnded: boolean;
+  #error: unknown;
+
+  constructor(owner: InboxOwner, codec: MessageCodec<T>, messageBytesMax: number) {
+    this.encoding = undefined;
+    this.#owner = owner;
+    this.#codec = codec;
+    this.#messageBytesMax = messageBytesMax;
+    this.#deframer = new MessageDeframer(messageBytesMax);
+    this.#pending = undefined;
+    this.#pendingBytes = 0;
+    this.#spare = undefined;
+    this.#range = undefined;
+    this.#resolve = undefined;
+    this.#reject = undefined;
+    this.#isEnded = false;
+    this.#error = undefined;
+  }
+
+  /** Someone waits for a message. */
+  get isAwaited(): boolean {
+    return this.#resolve !== undefined;
+  }
+
+  /** Payload arrived: bytes[start, end). */
+  push(bytes: Buffer, start: number, end: number): void {
+    if (this.#error !== undefined) {
+      this.#owner.inboxConsumed(end - start);
+      return;
+    }
+    if (this.#resolve === undefined || this.#pendingBytes > 0) {
+      this.#keep(bytes, start, end);
+      return;
+    }
+    this.#deframer.push(bytes, start, end);
+    this.#range = undefined;
+    const resolve = this.#resolve;
+    if (this.#advance()) {
+      const value = this.#decode();
+      const rest = this.#deframer.restBytes;
+      if (rest > 0) this.#keep(bytes, this.#deframer.dropRest(), end);
+      if (value === BROKEN) return;
+      this.#settled();
+      resolve({ value: value as T, done: false });
+    } else if (this.#deframer.error !== undefined) {
+      this.#break(this.#deframer.error, undefined);
+    }
+  }
+
+  /** The peer sends no more messages. */
+  end(): void {
+    this.#isEnded = true;
+    if (this.#resolve !== undefined && this.#pendingBytes === 0) this.#finish();
+  }
+
+  /** Reading ends with this error, once what arrived before has been read; at once if `isNow`. */
+  fail(error: unknown, isNow: boolean): void {
+    if (this.#error !== undefined) return;
+    if (isNow) this.#drop();
+    this.#error = error;
+    this.#isEnded = true;
+    if (this.#resolve !== undefined) this.#finish();
+  }
+
+  /** The next message. One at a time: TypeError while another is awaited. */
+  next(): Promise<IteratorResult<T>> {
+    if (this.#resolve !== undefined) {
+      return Promise.reject(new TypeError("a stream is read one message at a time: the last next() has not settled"));
+    }
+    for (;;) {
+      if (this.#advance()) {
+        const value = this.#decode();
+        if (value === BROKEN) return Promise.reject(this.#error);
+        return Promise.resolve({ value: value as T, done: false });
+      }
+      if (this.#deframer.error !== undefined && this.#error === undefined) {
+        this.#break(this.#deframer.error, undefined);
+        return Promise.reject(this.#error);
+      }
+      if (this.#pendingBytes === 0) break;
+      this.#readPending();
+    }
+    if (this.#isEnded) {
+      if (this.#error === undefined && this.#deframer.isMidMessage) this.#break("truncated", undefined);
+      if (this.#error !== undefined) return Promise.reject(this.#error);
+      return Promise.resolve({ value: undefined, done: true });
+    }
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  /** Nobody will read on: what is kept is dropped and its window returned. */
+  stop(): void {
+    this.#drop();
+    this.#isEnded = true;
+    if (this.#resolve !== undefined) {
+      const resolve = this.#resolve;
+      this.#settled();
+      resolve({ value: undefined, done: true });
+    }
+  }
+
+  #drop(): void {
+    if (this.#pendingBytes > 0) this.#owner.inboxConsumed(this.#pendingBytes);
+    const rest = this.#deframer.restBytes;
+    if (rest > 0) {
+      this.#deframer.dropRest();
+      this.#owner.inboxConsumed(rest);
+    }
+    this.#pending = undefined;
+    this.#pendingBytes = 0;
+    this.#range = undefined;
+  }
+
+  /** Moves the deframer on and reports what it took. */
+  #advance(): boolean {
+    const before = this.#deframer.restBytes;
+    const hasMessage = this.#deframer.next();
+    const taken = before - this.#deframer.restBytes;
+    if (taken > 0) this.#owner.inboxConsumed(taken);
+    if (!hasMessage && this.#range !== undefined) {
+      // The range has been read to its end, so its buffer may be filled again.
+      this.#spare = this.#range;
+      this.#range = undefined;
+    }
+    return hasMessage;
+  }
+
+  #readPending(): void {
+    const bytes = this.#pending as Buffer;
+    this.#deframer.push(bytes, 0, this.#pendingBytes);
+    this.#range = bytes;
+    this.#pending = undefined;
+    this.#pendingBytes = 0;
+  }
+
+  #keep(bytes: Buffer, start: number, end: number): void {
+    const count = end - start;
+    const needed = this.#pendingBytes + count;
+    let pending = this.#pending;
+    if (pending === undefined) {
+      pending = this.#spare;
+      this.#spare = undefined;
+    }
+    if (pending === undefined || pending.length < needed) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(PENDING_BYTES_MIN, needed * 2));
+      if (pending !== undefined && this.#pendingBytes > 0) pending.copy(larger, 0, 0, this.#pendingBytes);
+      pending = larger;
+    }
+    const at = this.#pendingBytes;
+    if (count <= COPY_BY_LOOP_MAX) for (let i = 0; i < count; i++) pending[at + i] = bytes[start + i] as number;
+    else bytes.copy(pending, at, start, end);
+    this.#pending = pending;
+    this.#pendingBytes = needed;
+  }
+
+  #decode(): T | typeof BROKEN {
+    try {
+      return decodeMessage(this.#deframer, this.#codec, this.encoding, this.#messageBytesMax);
+    } catch (error) {
+      const problem = error as MessageProblem;
+      return this.#break(problem.problem, problem.cause);
+    }
+  }
+
+  #break(problem: InboxProblem, cause: unknown): typeof BROKEN {
+    this.#drop();
+    const error = this.#owner.inboxBroken(problem, cause);
+    if (this.#error === undefined) this.#error = error;
+    this.#isEnded = true;
+    if (this.#resolve !== undefined) this.#finish();
+    return BROKEN;
+  }
+
+  /** Settles the waiter at the end of the stream. */
+  #finish(): void {
+    const resolve = this.#resolve as (result: IteratorResult<T>) => void;
+    const reject = this.#reject as (error: unknown) => void;
+    if (this.#error === undefined && this.#deframer.isMidMessage) {
+      this.#break("truncated", undefined);
+      return;
+    }
+    this.#settled();
+    if (this.#error !== undefined) reject(this.#error);
+    else resolve({ value: undefined, done: true });
+  }
+
+  #settled(): void {
+    this.#resolve = undefined;
+    this.#reject = undefined;
+  }
+}
+
+/** Stands for a message that could not be read. */
+const BROKEN: unique symbol = Symbol("broken");

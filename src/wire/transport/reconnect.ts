@@ -1,0 +1,16 @@
+/**
+ * How long to wait before the next connection (grpc/doc/connection-backoff.md): 1 s x 1.6 up to 120 s, +-20 %, counted
+ * from the start of the attempt that failed. Reset when a peer's SETTINGS arrive.
+ */
+const BASE_MS = 1_000;
+const FACTOR = 1.6;
+const MAX_MS = 120_000;
+const JITTER = 0.2;
+/** While no peer is ready, an outage should end soon after its cause has. */
+const NOBODY_READY_MAX_MS = 2_000;
+
+/** @param failures failed attempts in a row, from 1. @param chance in [0, 1). */
+export function reconnectDelayMs(failures: number, isAnyReady: boolean, chance: number): number {
+  const grown = Math.min(MAX_MS, BASE_MS * FACTOR ** Math.min(Math.max(0, failures - 1), 20));
+  return Math.min(grown, isAnyReady ? MAX_MS : NOBODY_READY_MAX_MS) * (1 + JITTER * (2 * chance - 1));
+}

@@ -1,0 +1,360 @@
+/**
+ * Hot path: one call as a server's connection sees it, from the request's headers to the last trailer.
+ */
+import type { CodeOrOk } from "../../call/code.ts";
+import { codeNumber } from "../../call/code.ts";
+import type { Encoding } from "../grpc/compression.ts";
+import { MessageDeframer, messagePrefixBytes } from "../grpc/deframer.ts";
+import type { MessageCodec } from "../grpc/message-codec.ts";
+import { binaryToText } from "../grpc/metadata-wire.ts";
+import { encodeStatusMessage } from "../grpc/status.ts";
+import type { FieldSection } from "../http2/field.ts";
+import { HpackEncoder } from "../http2/hpack-encoder.ts";
+import type { HeaderSource, Http2Stream } from "../http2/stream.ts";
+import type { StreamOwner } from "./connection.ts";
+import type { Pairs } from "./header-reader.ts";
+import {
+  decodeMessage,
+  type InboxOwner,
+  type InboxProblem,
+  MessageInbox,
+  type MessageProblem,
+} from "./message-inbox.ts";
+import { acceptEncodings, contentTypeGrpc, encodingTokens, notRun, status200, statusOk } from "./names.ts";
+import { sendMessage } from "./send-message.ts";
+import type { ServerConnection } from "./server-connection.ts";
+
+/** Who runs the call. */
+export interface ExchangeOwner {
+  readonly requestCodec: MessageCodec;
+  readonly replyCodec: MessageCodec;
+  readonly isRequestStream: boolean;
+  readonly messageBytesMax: number;
+  /** The one request of a call that has one. */
+  requestArrived(request: unknown): void;
+  /** The request cannot be read: end the call with this. */
+  requestBroken(code: CodeOrOk, text: string): void;
+  /** The caller is gone: reset, or the connection was lost. */
+  callerGone(text: string): void;
+  /** Sent replies have left the queue. */
+  exchangeWritable(): void;
+}
+
+/** What trailers say. */
+export interface Status {
+  readonly code: CodeOrOk;
+  readonly text: string;
+  readonly metadata: readonly (string | Uint8Array)[] | undefined;
+  /** Encoded `google.rpc.Status`, if there are details. */
+  readonly details: Uint8Array | undefined;
+  readonly retryAfterMs: number | undefined;
+  /** The call provably reached no handler. */
+  readonly isNotRun: boolean;
+}
+
+const HEAD = 0;
+const TRAILERS = 1;
+const TRAILERS_ONLY = 2;
+
+export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner {
+  readonly connection: ServerConnection;
+  readonly stream: Http2Stream;
+  owner: ExchangeOwner | undefined;
+  /** How the request's messages are compressed, and ours are to be. */
+  requestEncoding: Encoding | undefined;
+  replyEncoding: Encoding | undefined;
+  /** Messages of a request stream. */
+  inbox: MessageInbox | undefined;
+  /** Say which encodings are known here. */
+  offersEncodings: boolean;
+  /** Metadata to be sent with the headers. */
+  header: Pairs | undefined;
+  hasSentHead: boolean;
+  isEnded: boolean;
+  /** The caller is gone. */
+  isAbandoned: boolean;
+  #requests: number;
+  #request: unknown;
+  #deframer: MessageDeframer | undefined;
+  #status: Status | undefined;
+  #part: number;
+
+  constructor(connection: ServerConnection, stream: Http2Stream) {
+    this.connection = connection;
+    this.stream = stream;
+    this.owner = undefined;
+    this.requestEncoding = undefined;
+    this.replyEncoding = undefined;
+    this.inbox = undefined;
+    this.offersEncodings = false;
+    this.header = undefined;
+    this.hasSentHead = false;
+    this.isEnded = false;
+    this.isAbandoned = false;
+    this.#requests = 0;
+    this.#request = undefined;
+    this.#deframer = undefined;
+    this.#status = undefined;
+    this.#part = HEAD;
+    stream.owner = this;
+  }
+
+  /** Takes the call on. `hasEnded`: the request had no body at all. */
+  begin(owner: ExchangeOwner, hasEnded: boolean): void {
+    this.owner = owner;
+    if (owner.isRequestStream) {
+      this.inbox = new MessageInbox(this, owner.requestCodec, owner.messageBytesMax);
+      this.inbox.encoding = this.requestEncoding;
+    }
+    if (hasEnded) this.#requestEnded();
+  }
+
+  /** Sends the headers, unless they have been sent. */
+  sendHead(): void {
+    if (this.hasSentHead || this.isEnded || this.isAbandoned) return;
+    this.hasSentHead = true;
+    this.#part = HEAD;
+    this.connection.engine.sendHeaders(this.stream, this, false);
+    this.connection.scheduleFlush();
+  }
+
+  /** Sends a reply. Throws what the codec throws; then nothing of it was sent. */
+  send(message: unknown): void {
+    if (this.isEnded || this.isAbandoned) return;
+    const owner = this.owner as ExchangeOwner;
+    this.sendHead();
+    sendMessage(this.connection.engine, this.stream, owner.replyCodec, message, this.replyEncoding, false);
+    this.connection.scheduleFlush();
+  }
+
+  /** Sends the one reply and OK. */
+  sendLast(message: unknown): void {
+    this.send(message);
+    this.end(undefined);
+  }
+
+  /** Whether the caller's window has room for another reply. */
+  get canSend(): boolean {
+    return this.stream.queuedBytes === 0;
+  }
+
+  /** Ends the call with a status; undefined is OK without metadata. */
+  end(status: Status | undefined): void {
+    if (this.isEnded) return;
+    this.isEnded = true;
+    if (this.isAbandoned) return;
+    this.#status = status;
+    this.#part = this.hasSentHead ? TRAILERS : TRAILERS_ONLY;
+    this.connection.engine.sendTrailers(this.stream, this);
+    this.connection.scheduleFlush();
+  }
+
+  /** Answers what is no gRPC request with a bare HTTP status, and lets go of the stream. */
+  answerHttp(httpStatus: number): void {
+    this.isEnded = true;
+    this.connection.engine.sendHeaders(this.stream, new HttpAnswer(httpStatus), true);
+    this.connection.scheduleFlush();
+    this.release();
+  }
+
+  /** The handler has ended: the slot is free. */
+  release(): void {
+    if (this.stream.owner !== this) return;
+    this.inbox?.stop();
+    this.connection.release(this.stream);
+  }
+
+  headerBytesMax(): number {
+    let bytes = 128;
+    if (this.#part !== TRAILERS && this.header !== undefined) bytes += pairsBytesMax(this.header);
+    const status = this.#status;
+    if (this.#part !== HEAD && status !== undefined) {
+      bytes += 128 + status.text.length * 9 + (status.details === undefined ? 0 : status.details.length * 2);
+      if (status.metadata !== undefined) bytes += pairsBytesMax(status.metadata);
+    }
+    return bytes;
+  }
+
+  encodeHeaders(encoder: HpackEncoder, out: Buffer, start: number): number {
+    let at = start;
+    if (this.#part !== TRAILERS) {
+      at = encoder.token(status200, out, at);
+      at = encoder.token(contentTypeGrpc, out, at);
+      if (this.replyEncoding !== undefined && this.replyEncoding !== "identity") {
+        const token = encodingTokens[this.replyEncoding];
+        if (token !== undefined) at = encoder.token(token, out, at);
+        at = encoder.token(acceptEncodings, out, at);
+      } else if (this.offersEncodings) {
+        at = encoder.token(acceptEncodings, out, at);
+      }
+      if (this.header !== undefined) at = encodePairs(encoder, this.header, out, at);
+    }
+    if (this.#part === HEAD) return at;
+    const status = this.#status;
+    if (status === undefined) return encoder.token(statusOk, out, at);
+    if (status.code === "OK") at = encoder.token(statusOk, out, at);
+    else at = encoder.field("grpc-status", String(codeNumber(status.code)), out, at);
+    if (status.text !== "") at = encoder.field("grpc-message", encodeStatusMessage(status.text), out, at);
+    if (status.details !== undefined) {
+      at = encoder.field("grpc-status-details-bin", binaryToText(status.details), out, at);
+    }
+    if (status.retryAfterMs !== undefined) {
+      at = encoder.field("grpc-retry-pushback-ms", String(Math.round(status.retryAfterMs)), out, at);
+    }
+    if (status.isNotRun) at = encoder.token(notRun, out, at);
+    if (status.metadata !== undefined) at = encodePairs(encoder, status.metadata, out, at);
+    return at;
+  }
+
+  onHeaders(_section: FieldSection, ends: boolean): void {
+    // Trailers of a request carry nothing that gRPC knows.
+    if (ends) this.#requestEnded();
+  }
+
+  onData(bytes: Buffer, start: number, end: number, ends: boolean): void {
+    const owner = this.owner;
+    if (this.isEnded || owner === undefined) {
+      this.inboxConsumed(end - start);
+      return;
+    }
+    if (this.inbox !== undefined) this.inbox.push(bytes, start, end);
+    else this.#readRequest(owner, bytes, start, end);
+    if (ends) this.#requestEnded();
+  }
+
+  onReset(_code: number, _isUnprocessed: boolean, text: string): void {
+    if (this.isAbandoned) return;
+    this.isAbandoned = true;
+    if (!this.isEnded) this.owner?.callerGone(text);
+  }
+
+  onWritable(): void {
+    if (!this.isEnded) this.owner?.exchangeWritable();
+  }
+
+  inboxConsumed(bytes: number): void {
+    this.connection.consumed(this.stream, bytes);
+  }
+
+  inboxBroken(problem: InboxProblem, cause: unknown): unknown {
+    const [code, text] = problemStatus(problem, cause, this.owner?.messageBytesMax ?? 0);
+    this.owner?.requestBroken(code, text);
+    return undefined;
+  }
+
+  #readRequest(owner: ExchangeOwner, bytes: Buffer, start: number, end: number): void {
+    const length = end - start;
+    this.inboxConsumed(length);
+    const isWhole =
+      this.#requests === 0 &&
+      this.#deframer === undefined &&
+      length >= messagePrefixBytes &&
+      bytes[start] === 0 &&
+      bytes.readUInt32BE(start + 1) === length - messagePrefixBytes &&
+      length <= owner.messageBytesMax;
+    if (isWhole) {
+      this.#requests = 1;
+      try {
+        this.#request = owner.requestCodec.decode(bytes, start + messagePrefixBytes, end);
+      } catch (error) {
+        this.inboxBroken("invalid", error);
+      }
+      return;
+    }
+    this.#deframer ??= new MessageDeframer(owner.messageBytesMax);
+    const deframer = this.#deframer;
+    deframer.push(bytes, start, end);
+    while (deframer.next()) {
+      this.#requests += 1;
+      try {
+        this.#request = decodeMessage(deframer, owner.requestCodec, this.requestEncoding, owner.messageBytesMax);
+      } catch (error) {
+        const problem = error as MessageProblem;
+        this.inboxBroken(problem.problem, problem.cause);
+        return;
+      }
+    }
+    if (deframer.error !== undefined) this.inboxBroken(deframer.error, undefined);
+  }
+
+  #requestEnded(): void {
+    const owner = this.owner;
+    if (owner === undefined || this.isEnded) return;
+    if (this.inbox !== undefined) {
+      this.inbox.end();
+    } else if (this.#deframer?.isMidMessage === true) {
+      this.inboxBroken("truncated", undefined);
+    } else if (this.#requests !== 1) {
+      const text = this.#requests === 0 ? "the call has no request" : "the call has more than one request";
+      owner.requestBroken("UNIMPLEMENTED", text);
+    } else {
+      const request = this.#request;
+      this.#request = undefined;
+      owner.requestArrived(request);
+    }
+  }
+}
+
+/** An answer of HTTP without a body. */
+class HttpAnswer implements HeaderSource {
+  readonly #status: number;
+
+  constructor(httpStatus: number) {
+    this.#status = httpStatus;
+  }
+  headerBytesMax(): number {
+    return 128;
+  }
+  encodeHeaders(encoder: HpackEncoder, out: Buffer, at: number): number {
+    return encoder.field("content-length", "0", out, encoder.field(":status", String(this.#status), out, at));
+  }
+}
+
+function problemStatus(problem: InboxProblem, cause: unknown, max: number): [CodeOrOk, string] {
+  switch (problem) {
+    case "too-large":
+      return ["RESOURCE_EXHAUSTED", `a request is larger than ${max} bytes`];
+    case "truncated":
+      return ["INTERNAL", "the request stream ended inside a message"];
+    case "compressed-without-encoding":
+      return ["INTERNAL", "a compressed request without grpc-encoding"];
+    case "bad-flag":
+      return ["INTERNAL", "a request's flag is neither 0 nor 1"];
+    case "corrupt":
+      return ["INTERNAL", "a compressed request cannot be read"];
+    case "invalid":
+      return ["INTERNAL", `a request cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`];
+  }
+}
+
+/** An upper bound of the bytes that {@link encodePairs} writes. */
+export function pairsBytesMax(pairs: readonly (string | Uint8Array)[]): number {
+  let bytes = 0;
+  for (let i = 0; i < pairs.length; i += 2) {
+    const value = pairs[i + 1] as string | Uint8Array;
+    const length = typeof value === "string" ? value.length : Math.ceil(value.length / 3) * 4;
+    bytes += HpackEncoder.sizeMax((pairs[i] as string).length, length);
+  }
+  return bytes;
+}
+
+/** Writes metadata as fields; binary values as base64, credentials never indexed. */
+export function encodePairs(
+  encoder: HpackEncoder,
+  pairs: readonly (string | Uint8Array)[],
+  out: Buffer,
+  start: number,
+): number {
+  let at = start;
+  for (let i = 0; i < pairs.length; i += 2) {
+    const name = pairs[i] as string;
+    const value = pairs[i + 1] as string | Uint8Array;
+    const text = typeof value === "string" ? value : binaryToText(value);
+    at = isSensitive(name) ? encoder.sensitive(name, text, out, at) : encoder.field(name, text, out, at);
+  }
+  return at;
+}
+
+function isSensitive(name: string): boolean {
+  return name === "authorization" || name === "cookie" || name === "set-cookie" || name === "proxy-authorization";
+}

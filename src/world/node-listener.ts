@@ -1,0 +1,162 @@
+/**
+ * Listening, done by node:net and node:tls. A listener survives everything that one client can do: failed handshakes are
+ * cut in silence, failed accepts are told to `failed`, a handler that throws costs its own socket.
+ *
+ * When descriptors run out, libuv itself accepts and cuts the connections that wait, so that they fail fast and the
+ * loop does not spin; that is not told.
+ */
+import { lstat, unlink } from "node:fs/promises";
+import { connect, createServer, type Server, type Socket as NetSocket } from "node:net";
+import { createServer as createTlsServer, type TLSSocket } from "node:tls";
+import type { Listener, ListenRequest, SocketAddress } from "./network.ts";
+import { addressText, listenError, networkErrorOf } from "./node-network-error.ts";
+import { HANDLER_THREW, NodeSocket } from "./node-socket.ts";
+import { isFalseProof, serverTlsOptions } from "./node-tls.ts";
+
+/** Listens as asked, or rejects with an Error that names address, phase and cause. */
+export async function listenOn(request: ListenRequest): Promise<Listener> {
+  const target = addressText(request.address);
+  let server: Server;
+  try {
+    server = makeServer(request);
+  } catch (error) {
+    throw listenError(error, "tls", target);
+  }
+  const listener = new NodeListener(server, request, target);
+  try {
+    await listening(server, request.address);
+  } catch (error) {
+    throw listenError(error, "listen", target);
+  }
+  return listener;
+}
+
+function makeServer(request: ListenRequest): Server {
+  const common = { allowHalfOpen: true, noDelay: true, keepAlive: false };
+  if (request.tls === undefined) return createServer(common);
+  return createTlsServer({ ...serverTlsOptions(request.tls, request), ...common });
+}
+
+/** Binds; a Unix socket's file that nobody listens to any more is removed, once. */
+async function listening(server: Server, address: SocketAddress): Promise<void> {
+  try {
+    await bound(server, address);
+  } catch (error) {
+    if (address.kind === "tcp" || (error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
+    if (!(await isStale(address.path))) throw error;
+    await unlink(address.path);
+    await bound(server, address);
+  }
+}
+
+function bound(server: Server, address: SocketAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const refused = (error: Error): void => {
+      server.off("listening", done);
+      reject(error);
+    };
+    const done = (): void => {
+      server.off("error", refused);
+      resolve();
+    };
+    server.once("error", refused);
+    server.once("listening", done);
+    try {
+      server.listen(address.kind === "tcp" ? { host: address.host, port: address.port } : { path: address.path });
+    } catch (error) {
+      server.off("listening", done);
+      server.off("error", refused);
+      reject(error);
+    }
+  });
+}
+
+/** Whether `path` is a socket that refuses: its listener died without removing it. A file that is no socket is not ours to remove. */
+async function isStale(path: string): Promise<boolean> {
+  const file = await lstat(path).catch(() => undefined);
+  if (file === undefined || !file.isSocket()) return false;
+  return new Promise((resolve) => {
+    const probe = connect({ path });
+    probe.once("connect", () => {
+      probe.destroy();
+      resolve(false);
+    });
+    probe.once("error", (error: NodeJS.ErrnoException) => resolve(error.code === "ECONNREFUSED"));
+  });
+}
+
+class NodeListener implements Listener {
+  private readonly server: Server;
+  private readonly request: ListenRequest;
+  private readonly target: string;
+  private closing: Promise<void> | undefined;
+  private isListening: boolean;
+
+  constructor(server: Server, request: ListenRequest, target: string) {
+    this.server = server;
+    this.request = request;
+    this.target = target;
+    this.closing = undefined;
+    this.isListening = false;
+    server.once("listening", () => {
+      this.isListening = true;
+    });
+    // Before it listens, an error is the answer to `listen`.
+    server.on("error", (error) => {
+      if (this.isListening) this.tellFailed(error);
+    });
+    if (request.tls === undefined) {
+      server.on("connection", (stream: NetSocket) => this.accept(stream));
+    } else {
+      const { tls } = request;
+      server.on("secureConnection", (stream: TLSSocket) => {
+        if (isFalseProof(stream, tls)) stream.destroy();
+        else this.accept(stream);
+      });
+      // A failed or slow handshake concerns its client alone; node:tls leaves cutting a slow one to us.
+      server.on("tlsClientError", (_: Error, stream: TLSSocket) => stream.destroy());
+    }
+  }
+
+  get address(): SocketAddress {
+    const at = this.server.address();
+    if (at === null || typeof at === "string") return this.request.address;
+    return { kind: "tcp", host: at.address, port: at.port };
+  }
+
+  close(): Promise<void> {
+    // The descriptor is closed inside server.close(), so the address is free when that returns; its callback waits for
+    // the accepted sockets, which live on. A turn later Node has also told everyone else.
+    this.closing ??= new Promise((resolve) => {
+      this.server.close();
+      setImmediate(resolve);
+    });
+    return this.closing;
+  }
+
+  private accept(stream: NetSocket): void {
+    // A handshake that began before close() may end after it.
+    if (this.closing !== undefined) {
+      stream.destroy();
+      return;
+    }
+    const socket = new NodeSocket(stream, this.target, "open");
+    try {
+      socket.listen(this.request.accept(socket));
+    } catch (cause) {
+      socket.destroy();
+      this.tellFailed(Object.assign(new Error("accept threw", { cause }), { code: HANDLER_THREW }));
+    }
+  }
+
+  private tellFailed(error: unknown): void {
+    try {
+      this.request.failed(networkErrorOf(error, "listen", this.target));
+    } catch (thrown) {
+      // As in NodeSocket: nobody is left to tell.
+      process.nextTick(() => {
+        throw thrown;
+      });
+    }
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * The network, done by node:net and node:tls: connects to every address of a name in turn (RFC 8305, happy eyeballs),
+ * TCP_NODELAY on, TCP keepalive off (HTTP/2 PING does that work), sockets half-open until their owner ends them.
+ */
+import { connect, type LookupFunction, Socket as NetSocket } from "node:net";
+import { type ConnectionOptions, connect as connectTls } from "node:tls";
+import type { ClientTlsOptions, Network, SocketAddress, SocketEvents } from "./network.ts";
+import { listenOn } from "./node-listener.ts";
+import { addressText } from "./node-network-error.ts";
+import { NodeSocket } from "./node-socket.ts";
+import { clientTlsOptions } from "./node-tls.ts";
+
+/** How long one address may take before the next is tried (RFC 8305 recommends 250 ms). The last one is not cut. */
+const ATTEMPT_DELAY_MS = 250;
+
+/** Node's network. `lookup` replaces the system's name resolution. */
+export function createNodeNetwork(options: { readonly lookup?: LookupFunction | undefined } = {}): Network {
+  const { lookup } = options;
+  return {
+    connect: (address, { tls, alpn }, events) =>
+      tls === undefined ? connectPlain(address, lookup, events) : connectWithTls(address, lookup, tls, alpn, events),
+    listen: listenOn,
+  };
+}
+
+function connectPlain(address: SocketAddress, lookup: LookupFunction | undefined, events: SocketEvents): NodeSocket {
+  const stream = orFailed(() => connect({ ...placeOf(address, lookup), allowHalfOpen: true, noDelay: true }));
+  const socket = new NodeSocket(stream, addressText(address), "connect");
+  stream.once("connect", () => socket.open());
+  socket.listen(events);
+  return socket;
+}
+
+function connectWithTls(
+  address: SocketAddress,
+  lookup: LookupFunction | undefined,
+  tls: ClientTlsOptions,
+  alpn: readonly string[],
+  events: SocketEvents,
+): NodeSocket {
+  const stream = orFailed(() => {
+    // node:tls takes allowHalfOpen too (since 13.11); its types do not know.
+    const options: ConnectionOptions & { readonly allowHalfOpen: true } = {
+      ...placeOf(address, lookup),
+      ...clientTlsOptions(tls, alpn, address),
+      allowHalfOpen: true,
+    };
+    return connectTls(options);
+  });
+  const socket = new NodeSocket(stream, addressText(address), stream.connecting ? "connect" : "tls");
+  stream.once("connect", () => {
+    socket.enter("tls");
+    stream.setNoDelay(true);
+  });
+  stream.once("secureConnect", () => socket.open());
+  socket.listen(events);
+  return socket;
+}
+
+type Place =
+  | {
+      host: string;
+      port: number;
+      autoSelectFamily: true;
+      autoSelectFamilyAttemptTimeout: number;
+      lookup?: LookupFunction;
+    }
+  | { path: string };
+
+function placeOf(address: SocketAddress, lookup: LookupFunction | undefined): Place {
+  if (address.kind === "unix") return { path: address.path };
+  return {
+    host: address.host,
+    port: address.port,
+    autoSelectFamily: true,
+    autoSelectFamilyAttemptTimeout: ATTEMPT_DELAY_MS,
+    ...(lookup !== undefined && { lookup }),
+  };
+}
+
+/** A bad port or PEM text makes Node throw; its owner hears it by `closed`, like everything else. */
+function orFailed<S extends NetSocket>(make: () => S): S | NetSocket {
+  try {
+    return make();
+  } catch (error) {
+    return new NetSocket().destroy(error instanceof Error ? error : new Error(String(error)));
+  }
+}
