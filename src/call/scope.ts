@@ -3,6 +3,7 @@
  * and so is what `within` opens. Carried by AsyncLocalStorage.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
+import type { Clock } from "../world/clock.ts";
 import type { Call } from "./call.ts";
 import type { Priority } from "./method.ts";
 
@@ -26,6 +27,8 @@ export interface TraceWords {
 }
 
 export class CallScope implements TraceWords {
+  /** Whose clock `deadlineMs` is on. */
+  readonly clock: Clock;
   /** On the monotonic clock; Infinity without one. */
   deadlineMs: number;
   priority: Priority;
@@ -41,7 +44,8 @@ export class CallScope implements TraceWords {
   #first: ScopeChild | undefined;
   #signal: AbortController | undefined;
 
-  constructor() {
+  constructor(clock: Clock) {
+    this.clock = clock;
     this.deadlineMs = Infinity;
     this.priority = "normal";
     this.trace0 = 0;

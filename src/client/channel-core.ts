@@ -9,6 +9,7 @@ import { FieldToken } from "../wire/http2/hpack-encoder.ts";
 import { schemeHttp, schemeHttps } from "../wire/transport/names.ts";
 import { type LinkOptions, type LinkOwner, PeerLink } from "../wire/transport/peer-link.ts";
 import { type Runtime, runtimeOf } from "../wire/transport/runtime.ts";
+import type { Timer } from "../world/timers.ts";
 import type { World } from "../world/world.ts";
 import type { ClientCall } from "./client-call.ts";
 import type { TokenAsk } from "./options.ts";
@@ -50,6 +51,8 @@ export class ChannelCore implements LinkOwner {
   #waitingFirst: ClientCall | undefined;
   #waitingLast: ClientCall | undefined;
   #waitingCount: number;
+  /** Keeps the process alive while calls wait for a peer. */
+  #hold: Timer | undefined;
   readonly #readyListeners: Set<() => void>;
   #excluded: readonly PeerLink[] | undefined;
   readonly #isUsable: (index: number) => boolean;
@@ -73,6 +76,7 @@ export class ChannelCore implements LinkOwner {
     this.#waitingFirst = undefined;
     this.#waitingLast = undefined;
     this.#waitingCount = 0;
+    this.#hold = undefined;
     this.#readyListeners = new Set();
     this.#excluded = undefined;
     this.#isUsable = (index) => {
@@ -144,6 +148,7 @@ export class ChannelCore implements LinkOwner {
     this.#waitingLast = call;
     call.isWaiting = true;
     this.#waitingCount += 1;
+    this.#hold ??= this.runtime.world.timers.hold();
     for (const link of this.links) if (link.connection !== undefined) link.connection.isRoomWanted = true;
   }
 
@@ -152,6 +157,10 @@ export class ChannelCore implements LinkOwner {
     if (!call.isWaiting) return;
     call.isWaiting = false;
     this.#waitingCount -= 1;
+    if (this.#waitingCount === 0) {
+      this.#hold?.cancel();
+      this.#hold = undefined;
+    }
     if (call.waitPrevious === undefined) this.#waitingFirst = call.waitNext;
     else call.waitPrevious.waitNext = call.waitNext;
     if (call.waitNext === undefined) this.#waitingLast = call.waitPrevious;

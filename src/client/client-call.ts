@@ -40,6 +40,7 @@ import {
 import type { PeerLink } from "../wire/transport/peer-link.ts";
 import { encodePairs, pairsBytesMax } from "../wire/transport/server-exchange.ts";
 import { WheelEntry } from "../wire/transport/timer-wheel.ts";
+import type { Timer } from "../world/timers.ts";
 import type { ChannelCore, NoPeer } from "./channel-core.ts";
 import type { ClientMethod } from "./client-method.ts";
 import type { CallOptions } from "./options.ts";
@@ -96,6 +97,8 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
   #hasRefreshed: boolean;
   #onAbort: (() => void) | undefined;
   #onOver: (() => void) | undefined;
+  /** Keeps the process alive between two attempts. */
+  #hold: Timer | undefined;
   /** The first attempt did not start in the turn of the call. */
   #isDelayed: boolean;
 
@@ -140,6 +143,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     this.#hasRefreshed = false;
     this.#onAbort = undefined;
     this.#onOver = undefined;
+    this.#hold = undefined;
     this.#isDelayed = false;
     this.dueByMs = Infinity;
   }
@@ -186,11 +190,8 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
   /** Takes over what it inherits and finds a peer. */
   begin(idFrom: IdWords | undefined): void {
     this.channel.callBegan();
-    const scope = this.scope;
-    if (scope !== undefined && !this.#inherit(scope)) return;
-    const { signal } = this.options ?? {};
-    if (signal !== undefined && !this.#listen(signal)) return;
     const { world } = this.channel.runtime;
+    // First of all: a call that ends before it began has an id too.
     if (idFrom === undefined) {
       mintCallId(world, this);
     } else {
@@ -199,6 +200,10 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
       this.id2 = idFrom.id2;
       this.id3 = idFrom.id3;
     }
+    const scope = this.scope;
+    if (scope !== undefined && !this.#inherit(scope)) return;
+    const { signal } = this.options ?? {};
+    if (signal !== undefined && !this.#listen(signal)) return;
     const random = world.random;
     if ((this.trace0 | this.trace1 | this.trace2 | this.trace3) === 0) {
       this.trace0 = random.uint32() | 0;
@@ -221,7 +226,10 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
       return false;
     }
     if (scope.deadlineMs !== Infinity) {
-      this.deadlineMs = Math.min(this.deadlineMs, scope.deadlineMs - PARENT_RESERVE_MS);
+      const { clock } = this.channel.runtime.world;
+      // A scope of another world (real code that calls into a simulation) counts on another clock.
+      const shiftMs = scope.clock === clock ? 0 : clock.monotonicMs() - scope.clock.monotonicMs();
+      this.deadlineMs = Math.min(this.deadlineMs, scope.deadlineMs + shiftMs - PARENT_RESERVE_MS);
       if (this.deadlineMs <= this.createdMs) {
         this.#end("DEADLINE_EXCEEDED", "the inherited deadline left no time for this call", "DEADLINE", undefined);
         return false;
@@ -279,6 +287,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
   /** Fails before it began. */
   refuse(why: NoPeer): void {
     this.channel.callBegan();
+    mintCallId(this.channel.runtime.world, this);
     this.unplaced(why);
   }
 
@@ -356,7 +365,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
       code,
       reached: isExpiredToken ? "no" : attempt.reached,
       isConnectionLost: attempt.reason === "CONNECTION_LOST",
-      isCommitted: attempt.hasAnswered && attempt.header !== undefined ? true : attempt.replies > 0,
+      isCommitted: attempt.header !== undefined,
       retryAfterMs: attempt.retryAfterMs,
       effect: this.method.plan.info.effect,
       attempts: this.#counted,
@@ -388,6 +397,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     this.tried = undefined;
     const { world } = this.channel.runtime;
     this.#backoffUntilMs = world.clock.monotonicMs() + backoffMs(this.#repeats++, world.random.float());
+    this.#hold = world.timers.hold();
     this.rearm();
   }
 
@@ -423,6 +433,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     }
     if (nowMs >= this.#backoffUntilMs) {
       this.#backoffUntilMs = Infinity;
+      this.#release();
       this.place();
     }
     if (nowMs >= this.dueByMs) this.timeCame(nowMs);
@@ -468,19 +479,32 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     if (this.scope !== undefined) this.scope.removeChild(this);
     if (this.#onAbort !== undefined) this.options?.signal?.removeEventListener("abort", this.#onAbort);
     this.#onOver?.();
+    if (this.#hold !== undefined) this.#release();
     this.channel.callEnded();
+  }
+
+  #release(): void {
+    this.#hold?.cancel();
+    this.#hold = undefined;
   }
 
   /** Tells `onReply`, once. */
   protected report(attempt: ClientAttempt | undefined): void {
     const listener = this.options?.onReply;
     if (listener === undefined) return;
-    listener({
-      header: metadataFromPairs(attempt?.header ?? []),
-      trailer: metadataFromPairs(attempt?.trailer ?? []),
-      peer: this.peer,
-      attempts: this.attempts,
-    });
+    try {
+      listener({
+        header: metadataFromPairs(attempt?.header ?? []),
+        trailer: metadataFromPairs(attempt?.trailer ?? []),
+        peer: this.peer,
+        attempts: this.attempts,
+      });
+    } catch (error) {
+      // The call has its outcome and other calls are on this connection: the listener's bug goes to the process alone.
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
   }
 
   #facts(): {

@@ -31,8 +31,8 @@ export async function within<T>(
   const parent = scopes.getStore();
   const inner = new BoundScope(parent);
   if (priority !== undefined) inner.priority = priority;
-  const { clock, timers } = nodeWorld;
-  const ownMs = timeoutMs === undefined ? Infinity : clock.monotonicMs() + timeoutMs;
+  const { timers } = nodeWorld;
+  const ownMs = timeoutMs === undefined ? Infinity : inner.clock.monotonicMs() + timeoutMs;
   inner.deadlineMs = Math.min(inner.deadlineMs, ownMs);
   const timer =
     ownMs === Infinity
@@ -59,7 +59,7 @@ export async function within<T>(
 export function detach<T>(work: () => T): T {
   const parent = scopes.getStore();
   if (parent === undefined) return work();
-  const inner = new CallScope();
+  const inner = new CallScope(parent.clock);
   copyTrace(parent, inner);
   return scopes.run(inner, work);
 }
@@ -71,7 +71,7 @@ class BoundScope extends CallScope implements ScopeChild {
   readonly #parent: CallScope | undefined;
 
   constructor(parent: CallScope | undefined) {
-    super();
+    super(parent?.clock ?? nodeWorld.clock);
     this.scopePrevious = undefined;
     this.scopeNext = undefined;
     this.#parent = parent;

@@ -33,6 +33,8 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
   #inbox: MessageInbox | undefined;
   #isTaken: boolean;
   #isRead: boolean;
+  /** The reader has left its loop. */
+  #isLeft: boolean;
   #error: RpcError | undefined;
   #isDone: boolean;
   #header: Promise<Metadata> | undefined;
@@ -55,6 +57,7 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
     this.#inbox = undefined;
     this.#isTaken = false;
     this.#isRead = false;
+    this.#isLeft = false;
     this.#error = undefined;
     this.#isDone = false;
     this.#header = undefined;
@@ -104,6 +107,7 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
 
   next(): Promise<IteratorResult<unknown>> {
     this.#isRead = true;
+    if (this.#isLeft) return Promise.resolve({ value: undefined, done: true });
     if (this.#inbox !== undefined) return this.#inbox.next();
     if (this.#error !== undefined) {
       const error = this.#error;
@@ -124,6 +128,7 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
   /** The reader has left its loop. */
   return(): Promise<IteratorResult<unknown>> {
     this.#isRead = true;
+    this.#isLeft = true;
     this.cancel();
     this.#inbox?.stop();
     return Promise.resolve({ value: undefined, done: true });

@@ -31,10 +31,11 @@ export interface MessageCodec<T = unknown> {
   /** Encodes into a buffer of its own. Throws InvalidMessageError for a wrong value. */
   encode(message: unknown): Buffer;
   /**
-   * Decodes bytes[start, end) into a message as protobuf-es's `fromBinary` makes it. Nothing of it aliases `bytes`.
+   * Decodes bytes[start, end) into a message as protobuf-es's `fromBinary` makes it. Nothing of it aliases `bytes`, unless
+   * `isOwned` says that the buffer is this message's own and nobody else's: then a field that is most of it may.
    * Throws InvalidMessageError for malformed input, RangeError for a range that is none.
    */
-  decode(bytes: Buffer, start: number, end: number): T;
+  decode(bytes: Buffer, start: number, end: number, isOwned?: boolean): T;
 }
 
 /** How coders are made. */
@@ -95,11 +96,12 @@ function makeCodec(desc: DescMessage, coder: MessageCoder): MessageCodec {
     }
   }
 
-  function decode(bytes: Buffer, start: number, end: number): unknown {
+  function decode(bytes: Buffer, start: number, end: number, isOwned = false): unknown {
     if (!(start >= 0 && start <= end && end <= bytes.length)) {
       throw new RangeError(`the range to decode must be within 0..${bytes.length}, got ${start}..${end}`);
     }
     cursor.limit = end;
+    cursor.isOwned = isOwned;
     try {
       return coder.read(bytes, start, end, 1);
     } catch (error) {

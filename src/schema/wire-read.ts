@@ -17,6 +17,8 @@ export interface Cursor {
   limit: number;
   lo: number;
   hi: number;
+  /** The input is the message's own buffer, which nobody else keeps or writes to. */
+  isOwned: boolean;
 }
 
 /** One field that the schema does not know, as protobuf-es keeps it. */
@@ -36,7 +38,7 @@ export const depthMax = 100;
 /** From here on memory is not cleared before it is filled. */
 const largeBytes = 4096;
 
-export const cursor: Cursor = { pos: 0, limit: 0, lo: 0, hi: 0 };
+export const cursor: Cursor = { pos: 0, limit: 0, lo: 0, hi: 0, isOwned: false };
 
 const doubles: Float64Array = new Float64Array(1);
 const doubleWords: Uint32Array = new Uint32Array(doubles.buffer);
@@ -183,9 +185,15 @@ export function readUncheckedText(bytes: Buffer, start: number, end: number): st
   return (bytes as Utf8Buffer).utf8Slice(start, end);
 }
 
-/** A copy in memory of its own: an alias would keep the whole received chunk alive. */
+/**
+ * A copy in memory of its own: an alias would keep the whole received chunk alive. But where the input is the message's own
+ * buffer and the field is most of it, the alias keeps little else alive and saves the copy.
+ */
 export function readBytes(bytes: Buffer, start: number, end: number): Uint8Array {
   const length = end - start;
+  if (cursor.isOwned && length >= largeBytes && length * 2 >= bytes.length) {
+    return new Uint8Array(bytes.buffer, bytes.byteOffset + start, length);
+  }
   if (length >= largeBytes) {
     const large = Buffer.allocUnsafeSlow(length);
     bytes.copy(large, 0, start, end);

@@ -47,7 +47,7 @@ export class ServerCall extends CallScope implements ExchangeOwner {
   #onDone: ((outcome: Outcome) => void) | undefined;
 
   constructor(core: ServerCore, exchange: ServerExchange, route: Route, arrivedMs: number) {
-    super();
+    super(core.runtime.world.clock);
     this.core = core;
     this.exchange = exchange;
     this.route = route;

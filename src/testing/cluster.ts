@@ -2,17 +2,30 @@
  * A cluster in this process: servers and clients of their own on simulated hosts. The stacks and the frames are the
  * real ones; sockets and time are not, so nothing sleeps, and one seed is one universe.
  */
+import { type Client, createClient } from "../client/create-client.ts";
+import type { ChannelOptions, ClientOptions } from "../client/options.ts";
+import type { AnyContract } from "../schema/contract.ts";
 import { createServer, type Server } from "../server/create-server.ts";
 import type { ServerOptions } from "../server/options.ts";
 import type { World } from "../world/world.ts";
+import { CallFaults, type CallInjection, isCallInjection, withCallFaults } from "./call-fault.ts";
 import type { NetworkInjection } from "./injection.ts";
 import { createSimulation, type Simulation, type SimulationOptions, type WaitOptions } from "./simulation.ts";
 
 /** Where every replica listens, on an address of its own. */
 const servicePort = 50_051;
 const replicasMax = 1000;
-/** The host from which a cluster's clients call. */
+/** The host from which a cluster's clients call, unless another is named. */
 const clientHost = "client";
+
+/** What can be done to a cluster: to its machines and network, and to calls. */
+export type Injection = NetworkInjection | CallInjection;
+
+/** A client's options, less those that the cluster gives itself. */
+export interface ClusterClientOptions extends ClientOptions, Omit<ChannelOptions, "world" | "plaintext" | "tls"> {
+  /** The host that it calls from. Default "client". It must not be one of a replica, which may crash: RangeError. */
+  readonly host?: string | undefined;
+}
 
 /** Servers and clients in this process, joined by a simulated network, in virtual time. */
 export interface Cluster extends AsyncDisposable {
@@ -36,8 +49,13 @@ export interface Cluster extends AsyncDisposable {
   target(name: string): readonly string[];
   /** The server that runs there now; undefined while the replica is down or starts. */
   server(name: string, index: number): Server | undefined;
-  /** Plans faults, counted from now; a peer is a replica (`shop/1`), a service (`shop`) or `client`. */
-  inject(...plan: readonly NetworkInjection[]): void;
+  /**
+   * A client of what is served under this name, closed with the cluster. It stands on a channel, and so on connections, of its own.
+   * RangeError for a name that is not served; as `createClient` for what is no contract or option.
+   */
+  client<C extends AnyContract>(contract: C, name: string, options?: ClusterClientOptions): Client<C>;
+  /** Plans faults, counted from now; a peer is a replica (`shop/1`), a service (`shop`) or `client`. RangeError for what cannot be, at once. */
+  inject(...plan: readonly Injection[]): void;
   /** Lets so much virtual time pass. */
   advance(ms: number): Promise<void>;
   /** Moves the clock until the promise settles; rejects after `limitMs` of virtual time, and when nothing is left to wait for. */
@@ -52,12 +70,16 @@ export function createCluster(options?: SimulationOptions): Cluster {
 class SimulatedCluster implements Cluster {
   readonly seed: number;
   readonly simulation: Simulation;
+  private readonly callFaults: CallFaults;
+  private readonly clients: Client<AnyContract>[] = [];
+  private readonly clientHosts = new Set<string>([clientHost]);
   private readonly targets = new Map<string, readonly string[]>();
   private readonly servers = new Map<string, { readonly server: Server; readonly world: World }>();
 
   constructor(simulation: Simulation) {
     this.seed = simulation.seed;
     this.simulation = simulation;
+    this.callFaults = new CallFaults(simulation.seed, () => simulation.nowMs);
   }
 
   get world(): World {
@@ -70,7 +92,7 @@ class SimulatedCluster implements Cluster {
     build: (server: Server, index: number) => Server,
     options: Omit<ServerOptions, "world"> = {},
   ): void {
-    if (!/^[\w-]+$/.test(name) || name === clientHost || this.targets.has(name)) {
+    if (!/^[\w-]+$/.test(name) || this.clientHosts.has(name) || this.targets.has(name)) {
       throw new RangeError(`a service cannot be named "${name}": taken, or not made of letters, digits, "-" and "_"`);
     }
     if (!Number.isInteger(replicas) || replicas < 1 || replicas > replicasMax) {
@@ -79,7 +101,7 @@ class SimulatedCluster implements Cluster {
     const hosts = Array.from({ length: replicas }, (_, index) => `${name}/${index}`);
     for (const [index, host] of hosts.entries()) {
       this.simulation.boot(host, async (world) => {
-        const server = build(createServer({ ...options, world }), index);
+        const server = build(withCallFaults(createServer({ ...options, world }), this.callFaults, host, world), index);
         // The network is simulated: nobody can listen in.
         await server.listen(`0.0.0.0:${servicePort}`, { plaintext: true });
         this.servers.set(host, { server, world });
@@ -106,8 +128,24 @@ class SimulatedCluster implements Cluster {
     return known.server;
   }
 
-  inject(...plan: readonly NetworkInjection[]): void {
-    this.simulation.inject(...plan);
+  client<C extends AnyContract>(contract: C, name: string, options: ClusterClientOptions = {}): Client<C> {
+    const { host = clientHost, ...rest } = options;
+    if (host.includes("/") || this.targets.has(host)) throw new RangeError(`a client cannot be on "${host}", a replica's`);
+    const client = createClient(contract, this.target(name), {
+      ...rest,
+      world: this.simulation.host(host),
+      plaintext: true,
+    });
+    this.clientHosts.add(host);
+    this.clients.push(client as unknown as Client<AnyContract>);
+    return client;
+  }
+
+  inject(...plan: readonly Injection[]): void {
+    for (const injection of plan) {
+      if (isCallInjection(injection)) this.callFaults.add(injection);
+      else this.simulation.inject(injection);
+    }
   }
 
   advance(ms: number): Promise<void> {
@@ -118,10 +156,13 @@ class SimulatedCluster implements Cluster {
     return this.simulation.settle(promise, options);
   }
 
-  /** Ends every process: nothing of the cluster runs any more, and nothing real was held. */
-  [Symbol.asyncDispose](): Promise<void> {
-    for (const name of [...this.hosts(), clientHost]) this.simulation.crash(name);
-    return this.simulation.advance(0);
+  /** Ends open calls, then every process: nothing of the cluster runs any more, and nothing real was held. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    // Not awaited: one that the test is closing already waits for time that will not pass.
+    for (const client of this.clients) void client.$close({ timeoutMs: 0 });
+    await this.simulation.advance(0);
+    for (const name of [...this.hosts(), ...this.clientHosts]) this.simulation.crash(name);
+    await this.simulation.advance(0);
   }
 
   private hosts(): string[] {

@@ -47,6 +47,8 @@ export class Process implements TurnTaker {
     };
     this.timers = {
       schedule: (delayMs, callback) => this.schedule(delayMs, callback),
+      // A simulated process ends when it is told to.
+      hold: () => ({ cancel: () => {} }),
       afterTurn: (callback) => this.afterTurn(callback),
     };
     this.world = makeWorld(this);

@@ -12,6 +12,11 @@ export const nodeTimers: Timers = {
     return delayMs > 0 ? new NodeTimer(delayMs, callback) : new NextTurn(callback);
   },
 
+  hold(): Timer {
+    const interval = setInterval(() => {}, DELAY_MS_MAX);
+    return { cancel: () => clearInterval(interval) };
+  },
+
   afterTurn(callback: () => void): void {
     if (waiting.push(callback) === 1) setImmediate(endTurn);
   },

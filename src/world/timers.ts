@@ -14,6 +14,11 @@ export interface Timers {
    */
   schedule(delayMs: number, callback: () => void): Timer;
   /**
+   * Keeps the process alive until cancelled: for work that waits for nothing but a timer. Free to call often; cheap only when
+   * seldom.
+   */
+  hold(): Timer;
+  /**
    * Runs `callback` after everything that is ready now has run: the other sockets' chunks of this turn and all promise
    * reactions they caused. This is where a turn's writes leave in one write. Cannot be cancelled.
    */

@@ -3,7 +3,14 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { create, type DescMethod, fromBinary, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMethod,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import type { CallingPeer, CallPlan, ClientTlsFiles, PeerClient } from "../interop/peer.ts";
 import { readMessages, writeMessage } from "./framing.ts";
@@ -16,7 +23,11 @@ import {
   ClientResponseResultSchema,
 } from "./gen/connectrpc/conformance/v1/client_compat_pb.js";
 import { Compression, StreamType } from "./gen/connectrpc/conformance/v1/config_pb.js";
-import { type ConformancePayload, ConformanceService } from "./gen/connectrpc/conformance/v1/service_pb.js";
+import {
+  type ConformancePayload,
+  ConformancePayloadSchema,
+  ConformanceService,
+} from "./gen/connectrpc/conformance/v1/service_pb.js";
 import { fieldsOf, headersOf } from "./headers.ts";
 
 /** Until stdin ends and all calls are over. */
@@ -37,11 +48,18 @@ export async function runCompatClient(peer: CallingPeer): Promise<void> {
       ? undefined
       : {
           caFile: fileOf(serverTlsCert),
-          ...(clientTlsCreds === undefined ? {} : { certFile: fileOf(clientTlsCreds.cert), keyFile: fileOf(clientTlsCreds.key) }),
+          ...(clientTlsCreds === undefined
+            ? {}
+            : { certFile: fileOf(clientTlsCreds.cert), keyFile: fileOf(clientTlsCreds.key) }),
         };
   const clientOf = (request: ClientCompatRequest): Promise<PeerClient> => {
     const { host, port, messageReceiveLimit } = request;
-    const options = { host, port, tls: tlsOf(request), messageBytesMax: messageReceiveLimit === 0 ? undefined : messageReceiveLimit };
+    const options = {
+      host,
+      port,
+      tls: tlsOf(request),
+      messageBytesMax: messageReceiveLimit === 0 ? undefined : messageReceiveLimit,
+    };
     const key = JSON.stringify(options);
     const client = clients.get(key) ?? peer.createClient(options);
     clients.set(key, client);
@@ -88,31 +106,45 @@ async function perform(client: PeerClient, request: ClientCompatRequest): Promis
     ...cancellationOf(request),
   };
   const outcome = await client.call(plan);
-  const payloads = outcome.replies.map((reply) => (reply as MessageShape<DescMethod["output"]> & { payload?: ConformancePayload }).payload);
+  const payloads = outcome.replies.map(
+    (reply) => (reply as MessageShape<DescMethod["output"]> & { payload?: ConformancePayload }).payload,
+  );
   return create(ClientResponseResultSchema, {
     responseHeaders: headersOf(outcome.header),
     responseTrailers: headersOf(outcome.trailer),
-    payloads: payloads.filter((payload) => payload !== undefined),
+    // A reply of no bytes is one too.
+    payloads: payloads.map((payload) => payload ?? create(ConformancePayloadSchema)),
     ...(outcome.code === 0
       ? {}
-      : { error: { code: outcome.code, message: outcome.text, details: outcome.details.map(({ typeUrl, value }) => ({ typeUrl, value })) } }),
+      : {
+          error: {
+            code: outcome.code,
+            message: outcome.text,
+            details: outcome.details.map(({ typeUrl, value }) => ({ typeUrl, value })),
+          },
+        }),
   });
 }
 
 function methodOf({ service, method: name }: ClientCompatRequest): DescMethod {
   const method = ConformanceService.methods.find((candidate) => candidate.name === name);
-  if (service !== ConformanceService.typeName || method === undefined) throw new Error(`no method ${service}/${name} is known`);
+  if (service !== ConformanceService.typeName || method === undefined)
+    throw new Error(`no method ${service}/${name} is known`);
   return method;
 }
 
-function cancellationOf({ cancel, requestMessages }: ClientCompatRequest): Pick<CallPlan, "cancelWhen" | "cancelAfterReplies" | "onAllSent" | "keepsOpen"> {
+function cancellationOf({
+  cancel,
+  requestMessages,
+}: ClientCompatRequest): Pick<CallPlan, "cancelWhen" | "cancelAfterReplies" | "onAllSent" | "keepsOpen"> {
   if (cancel === undefined) return {};
   const timing = cancel.cancelTiming;
   if (timing.case === "afterNumResponses") return { cancelAfterReplies: timing.value };
   const sent = Promise.withResolvers<void>();
   // Where nothing is sent, nothing is waited for.
   if (requestMessages.length === 0) sent.resolve();
-  if (timing.case === "beforeCloseSend") return { cancelWhen: sent.promise, onAllSent: () => sent.resolve(), keepsOpen: true };
+  if (timing.case === "beforeCloseSend")
+    return { cancelWhen: sent.promise, onAllSent: () => sent.resolve(), keepsOpen: true };
   const afterMs = timing.value ?? 0;
   return { cancelWhen: sent.promise.then(() => delay(afterMs)), onAllSent: () => sent.resolve() };
 }

@@ -5,7 +5,10 @@ import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { PeerServer } from "../interop/peer.ts";
 import { readMessages, writeMessage } from "./framing.ts";
-import { ServerCompatRequestSchema, ServerCompatResponseSchema } from "./gen/connectrpc/conformance/v1/server_compat_pb.js";
+import {
+  ServerCompatRequestSchema,
+  ServerCompatResponseSchema,
+} from "./gen/connectrpc/conformance/v1/server_compat_pb.js";
 
 export interface CompatServerOptions {
   readonly tls:

@@ -6,7 +6,9 @@ import { type Header, HeaderSchema } from "./gen/connectrpc/conformance/v1/servi
 export function fieldsOf(headers: readonly Header[]): Fields {
   return headers.flatMap(({ name, value }) => {
     const key = name.toLowerCase();
-    return value.map((text) => [key, key.endsWith("-bin") ? new Uint8Array(Buffer.from(text, "base64")) : text] as const);
+    return value.map(
+      (text) => [key, key.endsWith("-bin") ? new Uint8Array(Buffer.from(text, "base64")) : text] as const,
+    );
   });
 }
 

@@ -49,13 +49,18 @@ export interface ConformanceCall {
 /** Failures are thrown as ProbeFailure. `unimplemented` is left out on purpose. */
 export const conformanceHandlers = {
   async unary(request: UnaryRequest, call: ConformanceCall): Promise<UnaryResponse> {
-    return create(UnaryResponseSchema, { payload: await single(request.responseDefinition, call, [anyPack(UnaryRequestSchema, request)]) });
+    return create(UnaryResponseSchema, {
+      payload: await single(request.responseDefinition, call, [anyPack(UnaryRequestSchema, request)]),
+    });
   },
   async idempotentUnary(request: IdempotentUnaryRequest, call: ConformanceCall): Promise<IdempotentUnaryResponse> {
     const payload = await single(request.responseDefinition, call, [anyPack(IdempotentUnaryRequestSchema, request)]);
     return create(IdempotentUnaryResponseSchema, { payload });
   },
-  async clientStream(requests: AsyncIterable<ClientStreamRequest>, call: ConformanceCall): Promise<ClientStreamResponse> {
+  async clientStream(
+    requests: AsyncIterable<ClientStreamRequest>,
+    call: ConformanceCall,
+  ): Promise<ClientStreamResponse> {
     const all: Any[] = [];
     let definition: UnaryResponseDefinition | undefined;
     for await (const request of requests) {
@@ -69,7 +74,10 @@ export const conformanceHandlers = {
     setMetadata(responseDefinition, call);
     return many(ServerStreamResponseSchema, responseDefinition, 0, call, [anyPack(ServerStreamRequestSchema, request)]);
   },
-  async *bidiStream(requests: AsyncIterable<BidiStreamRequest>, call: ConformanceCall): AsyncGenerator<BidiStreamResponse> {
+  async *bidiStream(
+    requests: AsyncIterable<BidiStreamRequest>,
+    call: ConformanceCall,
+  ): AsyncGenerator<BidiStreamResponse> {
     let definition: StreamResponseDefinition | undefined;
     let isFullDuplex = false;
     let isFirst = true;
@@ -87,7 +95,8 @@ export const conformanceHandlers = {
       const data = definition?.responseData[sent];
       if (definition === undefined || data === undefined) break;
       await pause(definition.responseDelayMs);
-      const requestInfo = sent === 0 ? infoOf(call, unanswered) : create(ConformancePayload_RequestInfoSchema, { requests: unanswered });
+      const requestInfo =
+        sent === 0 ? infoOf(call, unanswered) : create(ConformancePayload_RequestInfoSchema, { requests: unanswered });
       yield create(BidiStreamResponseSchema, { payload: { data, requestInfo } });
       sent += 1;
       unanswered = [];
@@ -96,7 +105,11 @@ export const conformanceHandlers = {
   },
 } as const;
 
-async function single(definition: UnaryResponseDefinition | undefined, call: ConformanceCall, requests: Any[]): Promise<ConformancePayload> {
+async function single(
+  definition: UnaryResponseDefinition | undefined,
+  call: ConformanceCall,
+  requests: Any[],
+): Promise<ConformancePayload> {
   setMetadata(definition, call);
   const requestInfo = infoOf(call, requests);
   await pause(definition?.responseDelayMs ?? 0);
@@ -121,10 +134,16 @@ async function* many<D extends DescMessage>(
     yield create(schema, { payload } as unknown as MessageInitShape<D>);
   }
   if (definition.error === undefined) return;
-  throw failureWith(definition.error, sent === 0 && definition.responseData.length === 0 ? infoOf(call, requests) : undefined);
+  throw failureWith(
+    definition.error,
+    sent === 0 && definition.responseData.length === 0 ? infoOf(call, requests) : undefined,
+  );
 }
 
-function setMetadata(definition: { readonly responseHeaders: readonly Header[]; readonly responseTrailers: readonly Header[] } | undefined, call: ConformanceCall): void {
+function setMetadata(
+  definition: { readonly responseHeaders: readonly Header[]; readonly responseTrailers: readonly Header[] } | undefined,
+  call: ConformanceCall,
+): void {
   for (const [name, value] of fieldsOf(definition?.responseHeaders ?? [])) call.setHeader(name, value);
   for (const [name, value] of fieldsOf(definition?.responseTrailers ?? [])) call.setTrailer(name, value);
 }
@@ -139,7 +158,8 @@ function infoOf(call: ConformanceCall, requests: Any[]): ConformancePayload_Requ
 }
 
 function failureWith(error: ConformanceError, info: ConformancePayload_RequestInfo | undefined): ProbeFailure {
-  const details = info === undefined ? error.details : [...error.details, anyPack(ConformancePayload_RequestInfoSchema, info)];
+  const details =
+    info === undefined ? error.details : [...error.details, anyPack(ConformancePayload_RequestInfoSchema, info)];
   return new ProbeFailure(failureOf(error.code, error.message ?? "", details));
 }
 

@@ -41,13 +41,19 @@ export const interopCases: Readonly<Record<string, InteropCase>> = {
     const responseParameters = PING_PONG.map(([, size]) => ({ size }));
     const outcome = await client.call({ method: method.streamingOutputCall, requests: [{ responseParameters }] });
     assertOk(outcome);
-    assert.deepEqual(outcome.replies.map(({ payload }) => payload?.body.length), [31_415, 9, 2_653, 58_979]);
+    assert.deepEqual(
+      outcome.replies.map(({ payload }) => payload?.body.length),
+      [31_415, 9, 2_653, 58_979],
+    );
   },
   ping_pong: async (client) => {
     const requests = PING_PONG.map(([sent, size]) => ({ payload: zeros(sent), responseParameters: [{ size }] }));
     const outcome = await client.call({ method: method.fullDuplexCall, requests, isLockstep: true });
     assertOk(outcome);
-    assert.deepEqual(outcome.replies.map(({ payload }) => payload?.body.length), [31_415, 9, 2_653, 58_979]);
+    assert.deepEqual(
+      outcome.replies.map(({ payload }) => payload?.body.length),
+      [31_415, 9, 2_653, 58_979],
+    );
   },
   empty_stream: async (client) => {
     const outcome = await client.call({ method: method.fullDuplexCall, requests: [] });
@@ -68,7 +74,9 @@ export const interopCases: Readonly<Record<string, InteropCase>> = {
     ]) {
       assertOk(outcome);
       assert.deepEqual(valuesOf(outcome.header, "x-grpc-test-echo-initial"), ["test_initial_metadata_value"]);
-      const trailing = valuesOf(outcome.trailer, "x-grpc-test-echo-trailing-bin").map((value) => Buffer.from(value).toString("hex"));
+      const trailing = valuesOf(outcome.trailer, "x-grpc-test-echo-trailing-bin").map((value) =>
+        Buffer.from(value).toString("hex"),
+      );
       assert.deepEqual(trailing, ["ababab"]);
     }
   },
@@ -83,22 +91,38 @@ export const interopCases: Readonly<Record<string, InteropCase>> = {
   },
   special_status_message: async (client) => {
     const message = "\t\ntest with whitespace\r\nand Unicode BMP \u263a and non-BMP \u{1f608}\t\n";
-    const outcome = await client.call({ method: method.unaryCall, requests: [{ responseStatus: { code: 2, message } }] });
+    const outcome = await client.call({
+      method: method.unaryCall,
+      requests: [{ responseStatus: { code: 2, message } }],
+    });
     assert.deepEqual([outcome.code, outcome.text], [2, message]);
   },
   unimplemented_method: async (client) => {
     assert.equal((await client.call({ method: method.unimplementedMethod, requests: [{}] })).code, 12);
   },
   unimplemented_service: async (client) => {
-    assert.equal((await client.call({ method: UnimplementedService.method.unimplementedCall, requests: [{}] })).code, 12);
+    assert.equal(
+      (await client.call({ method: UnimplementedService.method.unimplementedCall, requests: [{}] })).code,
+      12,
+    );
   },
   cancel_after_begin: async (client) => {
-    const outcome = await client.call({ method: method.streamingInputCall, requests: [], cancelWhen: Promise.resolve(), keepsOpen: true });
+    const outcome = await client.call({
+      method: method.streamingInputCall,
+      requests: [],
+      cancelWhen: Promise.resolve(),
+      keepsOpen: true,
+    });
     assert.equal(outcome.code, 1);
   },
   cancel_after_first_response: async (client) => {
     const requests = [{ payload: zeros(27_182), responseParameters: [{ size: 31_415 }] }];
-    const outcome = await client.call({ method: method.fullDuplexCall, requests, cancelAfterReplies: 1, keepsOpen: true });
+    const outcome = await client.call({
+      method: method.fullDuplexCall,
+      requests,
+      cancelAfterReplies: 1,
+      keepsOpen: true,
+    });
     assert.deepEqual([outcome.code, outcome.replies.length], [1, 1]);
   },
   timeout_on_sleeping_server: async (client) => {
@@ -114,24 +138,34 @@ export const interopCases: Readonly<Record<string, InteropCase>> = {
     for (let iteration = 0; iteration < 50; iteration++) await largeUnary(client);
   },
   orca_per_rpc: async (client) => {
-    const report = { cpuUtilization: 0.8210, memoryUtilization: 0.5847, requestCost: { cost: 3456.32 }, utilization: { util: 0.30499 } };
+    const report = {
+      cpuUtilization: 0.821,
+      memoryUtilization: 0.5847,
+      requestCost: { cost: 3456.32 },
+      utilization: { util: 0.30499 },
+    };
     const outcome = await client.call({ method: method.unaryCall, requests: [{ orcaPerQueryReport: report }] });
     assertOk(outcome);
     const [bytes] = valuesOf(outcome.trailer, "endpoint-load-metrics-bin");
     assert.ok(bytes instanceof Uint8Array);
-    assert.equal(fromBinary(OrcaLoadReportSchema, bytes).cpuUtilization, 0.8210);
+    assert.equal(fromBinary(OrcaLoadReportSchema, bytes).cpuUtilization, 0.821);
   },
   orca_oob: async (client) => {
-    const report = { cpuUtilization: 0.8210, memoryUtilization: 0.5847, utilization: { util: 0.30499 } };
+    const report = { cpuUtilization: 0.821, memoryUtilization: 0.5847, utilization: { util: 0.30499 } };
     // One report tells it, whatever came before has been replaced when the reply is there.
-    assertOk(await client.call({ method: method.fullDuplexCall, requests: [{ orcaOobReport: report, responseParameters: [{ size: 1 }] }] }));
+    assertOk(
+      await client.call({
+        method: method.fullDuplexCall,
+        requests: [{ orcaOobReport: report, responseParameters: [{ size: 1 }] }],
+      }),
+    );
     const outcome = await client.call({
       method: OpenRcaService.method.streamCoreMetrics,
       requests: [{ reportInterval: { seconds: 1n } }],
       cancelAfterReplies: 1,
     });
     assert.equal(outcome.code, 1);
-    assert.equal(outcome.replies[0]?.cpuUtilization, 0.8210);
+    assert.equal(outcome.replies[0]?.cpuUtilization, 0.821);
   },
 };
 
@@ -140,7 +174,10 @@ function assertOk(outcome: CallOutcome): void {
 }
 
 async function largeUnary(client: PeerClient): Promise<void> {
-  const outcome = await client.call({ method: method.unaryCall, requests: [{ responseSize: LARGE_RESPONSE, payload: zeros(LARGE_REQUEST) }] });
+  const outcome = await client.call({
+    method: method.unaryCall,
+    requests: [{ responseSize: LARGE_RESPONSE, payload: zeros(LARGE_REQUEST) }],
+  });
   assertOk(outcome);
   assert.equal(outcome.replies[0]?.payload?.body.length, LARGE_RESPONSE);
 }

@@ -23,8 +23,16 @@ export function createCertificates(): Certificates {
   };
   const caFile = file("ca.crt", made.caPem);
   return {
-    server: { caFile, certFile: file("server.crt", made.serverCertPem), keyFile: file("server.key", made.serverKeyPem) },
-    client: { caFile, certFile: file("client.crt", made.clientCertPem), keyFile: file("client.key", made.clientKeyPem) },
+    server: {
+      caFile,
+      certFile: file("server.crt", made.serverCertPem),
+      keyFile: file("server.key", made.serverKeyPem),
+    },
+    client: {
+      caFile,
+      certFile: file("client.crt", made.clientCertPem),
+      keyFile: file("client.key", made.clientKeyPem),
+    },
     dispose: () => rmSync(directory, { recursive: true, force: true }),
   };
 }

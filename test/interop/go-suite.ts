@@ -33,7 +33,10 @@ const GO_CASES: Readonly<Record<string, readonly string[]>> = {
   orca_oob: [LOAD_REPORTS],
 };
 const OVER_TLS = ["empty_unary", "large_unary", "ping_pong", "custom_metadata", "cancel_after_first_response"];
-const skip = skipWithout(hasProgram(goProgram("interop-client")) && hasProgram(goProgram("interop-server")), "test/peers/build.sh go");
+const skip = skipWithout(
+  hasProgram(goProgram("interop-client")) && hasProgram(goProgram("interop-server")),
+  "test/peers/build.sh go",
+);
 
 /** grpc-go's client calls `server`. */
 export function goClientSuite(server: ServingPeer): void {

@@ -5,16 +5,44 @@ import { createServer, createSecureServer, type Http2Server, type ServerHttp2Ses
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import type { DescMethod, MessageShape } from "@bufbuild/protobuf";
-import { type CallOptions, Code, ConnectError, type ConnectRouter, createClient as createConnectClient, type HandlerContext, type Transport } from "@connectrpc/connect";
-import { compressionGzip, connectNodeAdapter, createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
-import type { CallingPeer, CallOutcome, CallPlan, Fields, PeerClient, PeerClientOptions, PeerServer, PeerServerOptions, ServingPeer } from "../interop/peer.ts";
+import {
+  type CallOptions,
+  type Code,
+  ConnectError,
+  type ConnectRouter,
+  createClient as createConnectClient,
+  type HandlerContext,
+  type Transport,
+} from "@connectrpc/connect";
+import {
+  compressionGzip,
+  connectNodeAdapter,
+  createGrpcTransport,
+  Http2SessionManager,
+} from "@connectrpc/connect-node";
+import type {
+  CallingPeer,
+  CallOutcome,
+  CallPlan,
+  Fields,
+  PeerClient,
+  PeerClientOptions,
+  PeerServer,
+  PeerServerOptions,
+  ServingPeer,
+} from "../interop/peer.ts";
 import { TestService } from "./gen/grpc/testing/test_pb.js";
 import { Probe } from "./gen/holdfast/interop/v1/probe_pb.js";
 import { OpenRcaService } from "./gen/xds/service/orca/v3/orca_pb.js";
 import { createProbeService, echoed, type ProbeCall, ProbeFailure } from "./probe-service.ts";
 import { createTestService, type TestCall } from "./test-service.ts";
 
-export const connectNode: CallingPeer & ServingPeer = { name: "connect-node", joinsBytes: true, startServer, createClient: async (options) => createClient(options) };
+export const connectNode: CallingPeer & ServingPeer = {
+  name: "connect-node",
+  joinsBytes: true,
+  startServer,
+  createClient: async (options) => createClient(options),
+};
 
 const MESSAGE_BYTES_MAX = 4 * 1_048_576;
 
@@ -74,8 +102,10 @@ async function startServer({ tls, isCompressed }: PeerServerOptions): Promise<Pe
 }
 
 function open(context: HandlerContext): ProbeCall {
-  for (const [name, value] of echoed(fieldsOf(context.requestHeader), "header")) context.responseHeader.append(name, textOf(value));
-  for (const [name, value] of echoed(fieldsOf(context.requestHeader), "trailer")) context.responseTrailer.append(name, textOf(value));
+  for (const [name, value] of echoed(fieldsOf(context.requestHeader), "header"))
+    context.responseHeader.append(name, textOf(value));
+  for (const [name, value] of echoed(fieldsOf(context.requestHeader), "trailer"))
+    context.responseTrailer.append(name, textOf(value));
   return { signal: context.signal, remainingMs: () => context.timeoutMs() ?? -1 };
 }
 
@@ -107,16 +137,25 @@ async function* stream<T>(replies: AsyncGenerator<T>): AsyncGenerator<T> {
 function errorOf(error: unknown): unknown {
   if (!(error instanceof ProbeFailure)) return error;
   const connectError = new ConnectError(error.failure.text, error.failure.code as Code);
-  connectError.details = error.failure.details.map(({ typeUrl, value }) => ({ type: typeUrl.slice(typeUrl.lastIndexOf("/") + 1), value }));
+  connectError.details = error.failure.details.map(({ typeUrl, value }) => ({
+    type: typeUrl.slice(typeUrl.lastIndexOf("/") + 1),
+    value,
+  }));
   return connectError;
 }
 
 // ---------------------------------------------------------------------------------------------------------- client
 
-function createClient({ host = "localhost", port, tls, messageBytesMax = MESSAGE_BYTES_MAX }: PeerClientOptions): PeerClient {
+function createClient({
+  host = "localhost",
+  port,
+  tls,
+  messageBytesMax = MESSAGE_BYTES_MAX,
+}: PeerClientOptions): PeerClient {
   const baseUrl = `${tls === undefined ? "http" : "https"}://${host}:${port}`;
   const read = (file: string | undefined): Buffer | undefined => (file === undefined ? undefined : readFileSync(file));
-  const nodeOptions = tls === undefined ? {} : { ca: read(tls.caFile), cert: read(tls.certFile), key: read(tls.keyFile) };
+  const nodeOptions =
+    tls === undefined ? {} : { ca: read(tls.caFile), cert: read(tls.certFile), key: read(tls.keyFile) };
   const sessionManager = new Http2SessionManager(baseUrl, {}, nodeOptions);
   const shared = { baseUrl, sessionManager, readMaxBytes: messageBytesMax };
   const plain = createGrpcTransport(shared);
@@ -175,16 +214,22 @@ async function run<M extends DescMethod>(transport: Transport, plan: CallPlan<M>
   };
   const { method } = plan;
   const takesMany = method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming";
-  const client = createConnectClient(method.parent, transport) as Record<string, (request: unknown, options: CallOptions) => unknown>;
+  const client = createConnectClient(method.parent, transport) as Record<
+    string,
+    (request: unknown, options: CallOptions) => unknown
+  >;
   try {
     const result = client[method.localName]?.(takesMany ? source() : plan.requests[0], options);
     if (!takesMany) plan.onAllSent?.();
-    if (method.methodKind === "unary" || method.methodKind === "client_streaming") replies.push((await result) as Reply);
+    if (method.methodKind === "unary" || method.methodKind === "client_streaming")
+      replies.push((await result) as Reply);
     else await collect(result as AsyncIterable<Reply>);
     return { replies, header, trailer, code: 0, text: "", details: [] };
   } catch (error) {
     const { code, rawMessage, details, metadata } = ConnectError.from(error);
-    const incoming = details.flatMap((detail) => ("type" in detail ? [{ typeUrl: `type.googleapis.com/${detail.type}`, value: detail.value }] : []));
+    const incoming = details.flatMap((detail) =>
+      "type" in detail ? [{ typeUrl: `type.googleapis.com/${detail.type}`, value: detail.value }] : [],
+    );
     return { replies, header, trailer: fieldsOf(metadata), code, text: rawMessage, details: incoming };
   } finally {
     isOver = true;

@@ -1,12 +1,13 @@
 /** grpc-go's own interop client and server (google.golang.org/grpc/interop), as child processes. */
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import { type PeerServer, type PeerServerOptions, type TlsFiles } from "../interop/peer.ts";
+import type { ClientTlsFiles, PeerServer, PeerServerOptions } from "../interop/peer.ts";
 import { goProgram } from "./tools.ts";
 
 /** Serves grpc.testing.TestService and load reports. */
 export async function startGoServer({ tls }: PeerServerOptions = {}): Promise<PeerServer> {
-  const secure = tls === undefined ? [] : ["-use_tls", `-tls_cert_file=${tls.certFile}`, `-tls_key_file=${tls.keyFile}`];
+  const secure =
+    tls === undefined ? [] : ["-use_tls", `-tls_cert_file=${tls.certFile}`, `-tls_key_file=${tls.keyFile}`];
   const child = spawn(goProgram("interop-server"), ["-port=0", ...secure], {
     // The bound port is told in its log alone.
     env: { ...process.env, GRPC_GO_LOG_SEVERITY_LEVEL: "info" },
@@ -34,14 +35,18 @@ export async function startGoServer({ tls }: PeerServerOptions = {}): Promise<Pe
 export async function runGoClient(
   testCase: string,
   port: number,
-  tls: TlsFiles | undefined,
+  tls: ClientTlsFiles | undefined,
   flags: readonly string[] = [],
 ): Promise<{ readonly code: number | null; readonly output: string }> {
   const secure = tls === undefined ? [] : ["-use_tls", `-ca_file=${tls.caFile}`, "-use_test_ca"];
-  const child = spawn(goProgram("interop-client"), [`-test_case=${testCase}`, "-server_host=localhost", `-server_port=${port}`, ...secure, ...flags], {
-    stdio: ["ignore", "pipe", "pipe"],
-    timeout: 60_000,
-  });
+  const child = spawn(
+    goProgram("interop-client"),
+    [`-test_case=${testCase}`, "-server_host=localhost", `-server_port=${port}`, ...secure, ...flags],
+    {
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: 60_000,
+    },
+  );
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (output += chunk.toString()));
   const code = await new Promise<number | null>((resolve, reject) => {

@@ -48,7 +48,11 @@ import {
 import { createProbeService, echoed, type ProbeCall, ProbeFailure } from "./probe-service.ts";
 import { decodeStatusDetails, encodeStatusDetails } from "./status-details.ts";
 
-export const grpcJs: CallingPeer & ServingPeer = { name: "grpc-js", startServer, createClient: async (options) => createClient(options) };
+export const grpcJs: CallingPeer & ServingPeer = {
+  name: "grpc-js",
+  startServer,
+  createClient: async (options) => createClient(options),
+};
 
 const SERVICE = "/holdfast.interop.v1.Probe";
 const encodeRequest = (request: ProbeRequest): Buffer => Buffer.from(toBinary(ProbeRequestSchema, request));
@@ -58,12 +62,23 @@ const decodeReply = (bytes: Buffer): ProbeReply => fromBinary(ProbeReplySchema, 
 
 // ---------------------------------------------------------------------------------------------------------- server
 
-type Surface = { readonly metadata: Metadata; cancelled: boolean; getDeadline(): Deadline; sendMetadata(metadata: Metadata): void; on(event: "cancelled", listener: () => void): unknown };
+type Surface = {
+  readonly metadata: Metadata;
+  cancelled: boolean;
+  getDeadline(): Deadline;
+  sendMetadata(metadata: Metadata): void;
+  on(event: "cancelled", listener: () => void): unknown;
+};
 
 async function startServer({ tls }: PeerServerOptions): Promise<PeerServer> {
   const probe = createProbeService();
   const server = new Server();
-  const method = { requestSerialize: encodeRequest, requestDeserialize: decodeRequest, responseSerialize: encodeReply, responseDeserialize: decodeReply };
+  const method = {
+    requestSerialize: encodeRequest,
+    requestDeserialize: decodeRequest,
+    responseSerialize: encodeReply,
+    responseDeserialize: decodeReply,
+  };
   server.addService(
     {
       unary: { path: `${SERVICE}/Unary`, requestStream: false, responseStream: false, ...method },
@@ -87,7 +102,8 @@ async function startServer({ tls }: PeerServerOptions): Promise<PeerServer> {
         void respond(call, probe.upload(requestsOf(call), open(call)), callback),
       download: (call: ServerWritableStream<ProbeRequest, ProbeReply>) =>
         void stream(call, probe.download(call.request, open(call))),
-      chat: (call: ServerDuplexStream<ProbeRequest, ProbeReply>) => void stream(call, probe.chat(requestsOf(call), open(call))),
+      chat: (call: ServerDuplexStream<ProbeRequest, ProbeReply>) =>
+        void stream(call, probe.chat(requestsOf(call), open(call))),
       seen: (call: ServerUnaryCall<SeenRequest, SeenReply>, callback: sendUnaryData<SeenReply>) =>
         void probe.seen(call.request).then((reply) => callback(null, reply)),
     },
@@ -95,7 +111,11 @@ async function startServer({ tls }: PeerServerOptions): Promise<PeerServer> {
   const credentials =
     tls === undefined
       ? ServerCredentials.createInsecure()
-      : ServerCredentials.createSsl(readFileSync(tls.caFile), [{ private_key: readFileSync(tls.keyFile), cert_chain: readFileSync(tls.certFile) }], false);
+      : ServerCredentials.createSsl(
+          readFileSync(tls.caFile),
+          [{ private_key: readFileSync(tls.keyFile), cert_chain: readFileSync(tls.certFile) }],
+          false,
+        );
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync("127.0.0.1:0", credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
   });
@@ -109,7 +129,10 @@ function open(call: Surface): ProbeCall {
   const header = echoed(fieldsOf(call.metadata), "header");
   if (header.length > 0) call.sendMetadata(metadataOf(header));
   const deadline = Number(call.getDeadline());
-  return { signal: controller.signal, remainingMs: () => (Number.isFinite(deadline) ? Math.max(0, deadline - Date.now()) : -1) };
+  return {
+    signal: controller.signal,
+    remainingMs: () => (Number.isFinite(deadline) ? Math.max(0, deadline - Date.now()) : -1),
+  };
 }
 
 /** The status is sent through the same stream, which a plain loop would destroy when the handler fails. */
@@ -144,9 +167,11 @@ async function stream(
 }
 
 function statusOf(error: unknown, metadata: Metadata): Error & { code: number; details: string; metadata: Metadata } {
-  if (!(error instanceof ProbeFailure)) return Object.assign(new Error(String(error)), { code: 2, details: String(error), metadata });
+  if (!(error instanceof ProbeFailure))
+    return Object.assign(new Error(String(error)), { code: 2, details: String(error), metadata });
   const { code, text } = error.failure;
-  if (error.failure.details.length > 0) metadata.set("grpc-status-details-bin", Buffer.from(encodeStatusDetails(error.failure)));
+  if (error.failure.details.length > 0)
+    metadata.set("grpc-status-details-bin", Buffer.from(encodeStatusDetails(error.failure)));
   return Object.assign(error, { code, details: text, metadata });
 }
 
@@ -214,7 +239,8 @@ async function run<M extends DescMethod>(client: Client, plan: CallPlan<M>): Pro
     if (plan.keepsOpen !== true) writable.end();
   };
   const { methodKind } = plan.method;
-  const reading = methodKind === "server_streaming" || methodKind === "bidi_streaming" ? read(call as never) : undefined;
+  const reading =
+    methodKind === "server_streaming" || methodKind === "bidi_streaming" ? read(call as never) : undefined;
   if (methodKind === "client_streaming" || methodKind === "bidi_streaming") await write(call as never);
   else plan.onAllSent?.();
   const status = await ended;
@@ -230,10 +256,15 @@ async function run<M extends DescMethod>(client: Client, plan: CallPlan<M>): Pro
   };
 }
 
-function begin<M extends DescMethod>(client: Client, plan: CallPlan<M>, onReply: (reply: MessageShape<M["output"]>) => void): Call {
+function begin<M extends DescMethod>(
+  client: Client,
+  plan: CallPlan<M>,
+  onReply: (reply: MessageShape<M["output"]>) => void,
+): Call {
   const { method } = plan;
   const encode = (request: MessageShape<M["input"]>): Buffer => Buffer.from(toBinary(method.input, request));
-  const decode = (bytes: Buffer): MessageShape<M["output"]> => fromBinary(method.output, bytes) as MessageShape<M["output"]>;
+  const decode = (bytes: Buffer): MessageShape<M["output"]> =>
+    fromBinary(method.output, bytes) as MessageShape<M["output"]>;
   const options: CallOptions = plan.timeoutMs === undefined ? {} : { deadline: Date.now() + plan.timeoutMs };
   const metadata = metadataOf(plan.metadata ?? []);
   const first = create(method.input, plan.requests[0]) as MessageShape<M["input"]>;

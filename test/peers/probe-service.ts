@@ -40,22 +40,11 @@ export interface ProbeService {
 }
 
 export function createProbeService(): ProbeService {
-  const histories = new Map<string, History>();
-  const historyOf = (key: string): History => {
-    const history = histories.get(key) ?? { state: "unknown", waiters: [] };
-    histories.set(key, history);
-    return history;
-  };
-  const note = (key: string, state: History["state"]): void => {
-    const history = historyOf(key);
-    if (key === "" || history.state === "ended" || history.state === "cancelled") return;
-    history.state = state;
-    for (const wake of history.waiters.splice(0)) wake();
-  };
+  const histories = createHistories();
   /** Runs one request's replies; whatever way the call ends is noted under its key. */
   async function* answer(request: ProbeRequest, call: ProbeCall, totals: Totals): AsyncGenerator<ProbeReply> {
-    note(request.key, "begun");
-    const onAbort = (): void => note(request.key, "cancelled");
+    histories.note(request.key, "begun");
+    const onAbort = (): void => histories.note(request.key, "cancelled");
     call.signal.addEventListener("abort", onAbort);
     if (call.signal.aborted) onAbort();
     try {
@@ -68,7 +57,7 @@ export function createProbeService(): ProbeService {
       if (request.failure !== undefined) throw new ProbeFailure(request.failure);
     } finally {
       call.signal.removeEventListener("abort", onAbort);
-      note(request.key, call.signal.aborted ? "cancelled" : "ended");
+      histories.note(request.key, call.signal.aborted ? "cancelled" : "ended");
     }
   }
   async function single(request: ProbeRequest, call: ProbeCall, totals: Totals): Promise<ProbeReply> {
@@ -97,17 +86,11 @@ export function createProbeService(): ProbeService {
       }
     },
     async seen({ key, untilBegun }) {
-      const history = historyOf(key);
-      const late = delay(5_000, "late" as const, { ref: false });
-      let isLate = false;
-      while (!isLate && (history.state === "unknown" || (history.state === "begun" && !untilBegun))) {
-        const woken = new Promise<"woken">((resolve) => history.waiters.push(() => resolve("woken")));
-        isLate = (await Promise.race([woken, late])) === "late";
-      }
+      const state = await histories.wait(key, untilBegun);
       return create(SeenReplySchema, {
-        isBegun: history.state !== "unknown",
-        isEnded: history.state === "ended" || history.state === "cancelled",
-        isCancelled: history.state === "cancelled",
+        isBegun: state !== "unknown",
+        isEnded: state === "ended" || state === "cancelled",
+        isCancelled: state === "cancelled",
       });
     },
   };
@@ -117,6 +100,39 @@ export function createProbeService(): ProbeService {
 interface History {
   state: "unknown" | "begun" | "ended" | "cancelled";
   readonly waiters: (() => void)[];
+}
+
+interface Histories {
+  note(key: string, state: History["state"]): void;
+  /** What is known once the call has begun, or has ended, or after 5 s. */
+  wait(key: string, untilBegun: boolean): Promise<History["state"]>;
+}
+
+function createHistories(): Histories {
+  const histories = new Map<string, History>();
+  const historyOf = (key: string): History => {
+    const history = histories.get(key) ?? { state: "unknown", waiters: [] };
+    histories.set(key, history);
+    return history;
+  };
+  return {
+    note(key, state) {
+      const history = historyOf(key);
+      if (key === "" || history.state === "ended" || history.state === "cancelled") return;
+      history.state = state;
+      for (const wake of history.waiters.splice(0)) wake();
+    },
+    async wait(key, untilBegun) {
+      const history = historyOf(key);
+      const late = delay(5_000, "late" as const, { ref: false });
+      let isLate = false;
+      while (!isLate && (history.state === "unknown" || (history.state === "begun" && !untilBegun))) {
+        const woken = new Promise<"woken">((resolve) => history.waiters.push(() => resolve("woken")));
+        isLate = (await Promise.race([woken, late])) === "late";
+      }
+      return history.state;
+    },
+  };
 }
 
 /** The metadata that a server sends back: fields of the request whose names ask for it. */

@@ -3,10 +3,25 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { create, type DescMethod, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import { type CallingPeer, type CallOutcome, type Fields, type PeerClient, type PeerClientOptions, type PeerServer, type PeerServerOptions, pathOf, type ServingPeer } from "../interop/peer.ts";
+import {
+  type CallingPeer,
+  type CallOutcome,
+  type Fields,
+  type PeerClient,
+  type PeerClientOptions,
+  type PeerServer,
+  type PeerServerOptions,
+  pathOf,
+  type ServingPeer,
+} from "../interop/peer.ts";
 import { decodeStatusDetails } from "./status-details.ts";
 
-export const python: CallingPeer & ServingPeer = { name: "python3-grpcio", refusesJoinedBytes: true, startServer, createClient };
+export const python: CallingPeer & ServingPeer = {
+  name: "python3-grpcio",
+  refusesJoinedBytes: true,
+  startServer,
+  createClient,
+};
 
 const SCRIPT = join(import.meta.dirname, "python", "probe.py");
 
@@ -67,15 +82,21 @@ async function createClient(options: PeerClientOptions): Promise<PeerClient> {
   await script.first;
   return {
     async call(plan) {
-      if (plan.onAllSent !== undefined || plan.requestDelayMs !== undefined) throw new Error("not taught to the Python peer");
+      if (plan.onAllSent !== undefined || plan.requestDelayMs !== undefined)
+        throw new Error("not taught to the Python peer");
       const id = ++lastId;
       const answer = new Promise<Line>((resolve) => waiting.set(id, resolve));
       script.write({
         id,
         kind: plan.method.methodKind,
         path: pathOf(plan.method),
-        requests: plan.requests.map((request) => base64(toBinary(plan.method.input, create(plan.method.input, request)))),
-        metadata: (plan.metadata ?? []).map(([name, value]) => [name, typeof value === "string" ? value : { bytes: base64(value) }]),
+        requests: plan.requests.map((request) =>
+          base64(toBinary(plan.method.input, create(plan.method.input, request))),
+        ),
+        metadata: (plan.metadata ?? []).map(([name, value]) => [
+          name,
+          typeof value === "string" ? value : { bytes: base64(value) },
+        ]),
         timeoutMs: plan.timeoutMs,
         isLockstep: plan.isLockstep,
         isCompressed: plan.isCompressed,
@@ -106,15 +127,23 @@ function outcomeOf<M extends DescMethod>(method: M, outcome: Outcome): CallOutco
   const trailer = fieldsOf(outcome.trailer);
   const status = trailer.find(([name]) => name === "grpc-status-details-bin")?.[1];
   return {
-    replies: outcome.replies.map((reply) => fromBinary(method.output, Buffer.from(reply, "base64")) as MessageShape<M["output"]>),
+    replies: outcome.replies.map(
+      (reply) => fromBinary(method.output, Buffer.from(reply, "base64")) as MessageShape<M["output"]>,
+    ),
     header: fieldsOf(outcome.header),
     trailer,
     code: outcome.code,
     text: outcome.text,
-    details: decodeStatusDetails(typeof status === "string" ? undefined : status).map(({ typeUrl, value }) => ({ typeUrl, value })),
+    details: decodeStatusDetails(typeof status === "string" ? undefined : status).map(({ typeUrl, value }) => ({
+      typeUrl,
+      value,
+    })),
   };
 }
 
 function fieldsOf(fields: readonly WireField[]): Fields {
-  return fields.map(([name, value]) => [name, typeof value === "string" ? value : new Uint8Array(Buffer.from(value.bytes, "base64"))] as const);
+  return fields.map(
+    ([name, value]) =>
+      [name, typeof value === "string" ? value : new Uint8Array(Buffer.from(value.bytes, "base64"))] as const,
+  );
 }

@@ -11,6 +11,7 @@ export function renamedService<S extends DescService>(service: S, typeName: stri
     methods,
     method: Object.fromEntries(methods.map((method) => [method.localName, method])),
   };
-  for (const [key, value] of Object.entries({ ...service, ...own })) Object.defineProperty(copy, key, { value, enumerable: true });
+  for (const [key, value] of Object.entries({ ...service, ...own }))
+    Object.defineProperty(copy, key, { value, enumerable: true });
   return copy;
 }

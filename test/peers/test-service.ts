@@ -37,8 +37,14 @@ export interface TestServiceHandlers {
   unaryCall(request: SimpleRequest, call: TestCall): SimpleResponse;
   streamingOutputCall(request: StreamingOutputCallRequest, call: TestCall): AsyncGenerator<StreamingOutputCallResponse>;
   streamingInputCall(requests: AsyncIterable<StreamingInputCallRequest>): Promise<StreamingInputCallResponse>;
-  fullDuplexCall(requests: AsyncIterable<StreamingOutputCallRequest>, call: TestCall): AsyncGenerator<StreamingOutputCallResponse>;
-  halfDuplexCall(requests: AsyncIterable<StreamingOutputCallRequest>, call: TestCall): AsyncGenerator<StreamingOutputCallResponse>;
+  fullDuplexCall(
+    requests: AsyncIterable<StreamingOutputCallRequest>,
+    call: TestCall,
+  ): AsyncGenerator<StreamingOutputCallResponse>;
+  halfDuplexCall(
+    requests: AsyncIterable<StreamingOutputCallRequest>,
+    call: TestCall,
+  ): AsyncGenerator<StreamingOutputCallResponse>;
   streamCoreMetrics(request: OrcaLoadReportRequest, signal: AbortSignal): AsyncGenerator<OrcaLoadReport>;
 }
 
@@ -55,7 +61,10 @@ export function createTestService(): TestServiceHandlers {
     unaryCall(request, call) {
       echo(call);
       if (request.orcaPerQueryReport !== undefined) {
-        call.setTrailer("endpoint-load-metrics-bin", toBinary(OrcaLoadReportSchema, reportOf(request.orcaPerQueryReport)));
+        call.setTrailer(
+          "endpoint-load-metrics-bin",
+          toBinary(OrcaLoadReportSchema, reportOf(request.orcaPerQueryReport)),
+        );
       }
       failIfAsked(request.responseStatus);
       return create(SimpleResponseSchema, {

@@ -76,12 +76,24 @@ export class MessageDeframer {
         this.start = at;
         this.end = at + length;
         this.#at = at + length;
+        this.isGathered = false;
         return true;
       }
       this.#at = at;
       this.#prefixRead = messagePrefixBytes;
     }
     return this.#gather();
+  }
+
+  /** The message at `bytes` was gathered: the buffer is its own. */
+  isGathered = false;
+
+  /** The memory for the whole message being gathered is within somebody's budget: it may be had at once. */
+  isWholeGranted = false;
+
+  /** Bytes that the message being gathered still lacks; 0 when none is. */
+  get missingBytes(): number {
+    return this.#prefixRead === messagePrefixBytes ? this.messageBytes - this.#heldBytes : 0;
   }
 
   /** Bytes of the range that no message has taken yet. */
@@ -113,6 +125,7 @@ export class MessageDeframer {
       this.end = this.#at + length;
       this.#at = this.end;
       this.#prefixRead = 0;
+      this.isGathered = false;
       return true;
     }
     this.#hold(taken);
@@ -120,6 +133,8 @@ export class MessageDeframer {
     this.bytes = this.#held;
     this.start = 0;
     this.end = length;
+    this.isGathered = true;
+    this.isWholeGranted = false;
     this.#held = noBytes;
     this.#heldBytes = 0;
     this.#prefixRead = 0;
@@ -149,8 +164,9 @@ export class MessageDeframer {
   #hold(taken: number): void {
     const needed = this.#heldBytes + taken;
     if (needed > this.#held.length) {
-      // Four times what has come, so that a message of n bytes is copied n + n/3 bytes in all.
-      const grown = Buffer.allocUnsafeSlow(Math.min(this.messageBytes, needed * 4));
+      // Four times what has come, so that a message of n bytes is copied n + n/3 bytes in all; all of it, once somebody vouches.
+      const size = this.isWholeGranted ? this.messageBytes : Math.min(this.messageBytes, needed * 4);
+      const grown = Buffer.allocUnsafeSlow(size);
       this.#held.copy(grown, 0, 0, this.#heldBytes);
       this.#held = grown;
     }

@@ -352,6 +352,22 @@ export class Http2Connection {
     this.#number(FRAME_WINDOW_UPDATE, stream.id, credit);
   }
 
+  /**
+   * A reader waits for `bytes` more of one message, whose length it knows and has accepted: the window grows to hold them,
+   * as far as limits and budget allow, so that a large message costs one round trip and not one per 64 KiB. True: it has.
+   */
+  expect(stream: Http2Stream, bytes: number): boolean {
+    const wanted = Math.min(bytes, this.limits.streamWindowMax) - stream.receiveCredit - stream.receiveUnreturned;
+    if (wanted <= 0) return stream.receiveWindow > this.limits.receiveWindow;
+    if (stream.isClosed || stream.isRemoteEnded || !this.#growBy(wanted)) return false;
+    const credit = wanted + stream.receiveUnreturned;
+    stream.receiveWindow += wanted;
+    stream.receiveUnreturned = 0;
+    stream.receiveCredit += credit;
+    this.#number(FRAME_WINDOW_UPDATE, stream.id, credit);
+    return true;
+  }
+
   /** Connection credit returns on receipt, so that a slow reader never holds up the other streams. */
   returnConnectionCredit(count: number, nowMs: number): void {
     this.receiveUnreturned += count;

@@ -3,7 +3,7 @@
  * it tells its owner; whether to try again is not decided here.
  */
 import { codeNumber } from "../../call/code.ts";
-import type { ErrorDetail } from "../../call/error.ts";
+import { type ErrorDetail, failure } from "../../call/error.ts";
 import type { FaultKind } from "../../call/fault.ts";
 import type { Reason } from "../../call/reason.ts";
 import type { Encoding } from "../grpc/compression.ts";
@@ -56,12 +56,15 @@ export interface AttemptOwner {
   attemptWritable(attempt: ClientAttempt): void;
 }
 
+/** Stands for headers without metadata: that headers came at all is the commit point. */
+const NO_PAIRS: Pairs = [];
+
 export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
   readonly owner: AttemptOwner;
   readonly connection: ClientConnection;
   readonly number: number;
   stream: Http2Stream | undefined;
-  /** Response metadata, undefined if there was none. */
+  /** Metadata of the response headers; undefined until they have come, and for an answer that is trailers only. */
   header: Pairs | undefined;
   trailer: Pairs | undefined;
   hasAnswered: boolean;
@@ -236,7 +239,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
       );
       return;
     }
-    this.header = pairs;
+    this.header = pairs ?? NO_PAIRS;
     this.reached = "yes";
     if (this.inbox !== undefined) this.inbox.encoding = this.#encoding;
     this.owner.attemptAnswered(this);
@@ -280,26 +283,36 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
     this.connection.consumed(this.stream as Http2Stream, bytes);
   }
 
+  inboxExpects(bytes: number): boolean {
+    return this.connection.expect(this.stream as Http2Stream, bytes);
+  }
+
   inboxBroken(problem: InboxProblem, cause: unknown): unknown {
-    const max = this.owner.messageBytesMax;
+    const code = problem === "too-large" ? "RESOURCE_EXHAUSTED" : "INTERNAL";
+    const text = this.#problemText(problem, cause);
+    const reason =
+      problem === "too-large" ? "MESSAGE_TOO_LARGE" : isBadContent(problem) ? "INVALID_MESSAGE" : "PROTOCOL_ERROR";
+    // The status may have come before the reader came to this message: then the call is over, and only the reader is told.
+    const isLate = this.isEnded;
     this.cause = cause;
+    this.#fail(code, text, reason, "protocol", "yes");
+    return isLate ? failure({ code, text, reason, reached: "yes", cause }) : undefined;
+  }
+
+  #problemText(problem: InboxProblem, cause: unknown): string {
     switch (problem) {
       case "too-large":
-        this.#fail("RESOURCE_EXHAUSTED", `a reply is larger than ${max} bytes`, "MESSAGE_TOO_LARGE", "protocol", "yes");
-        break;
+        return `a reply is larger than ${this.owner.messageBytesMax} bytes`;
       case "truncated":
-        this.#fail("INTERNAL", "the reply stream ended inside a message", "PROTOCOL_ERROR", "protocol", "yes");
-        break;
+        return "the reply stream ended inside a message";
       case "compressed-without-encoding":
-        this.#fail("INTERNAL", "a compressed reply without grpc-encoding", "PROTOCOL_ERROR", "protocol", "yes");
-        break;
+        return "a compressed reply without grpc-encoding";
       case "bad-flag":
-        this.#fail("INTERNAL", "a reply's flag is neither 0 nor 1", "PROTOCOL_ERROR", "protocol", "yes");
-        break;
-      default:
-        this.#fail("INTERNAL", `a reply cannot be read: ${textOf(cause)}`, "INVALID_MESSAGE", "protocol", "yes");
+        return "a reply's flag is neither 0 nor 1";
+      case "corrupt":
+      case "invalid":
+        return `a reply cannot be read: ${textOf(cause)}`;
     }
-    return undefined;
   }
 
   /** The whole of the only message, in place. */
@@ -329,6 +342,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
       }
     }
     if (deframer.error !== undefined) this.inboxBroken(deframer.error, undefined);
+    else if (deframer.missingBytes > 0) deframer.isWholeGranted = this.inboxExpects(deframer.missingBytes);
   }
 
   #openInbox(): void {
@@ -403,6 +417,10 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
     if (stream === undefined || stream.owner !== this) return;
     this.connection.leave(stream, code);
   }
+}
+
+function isBadContent(problem: InboxProblem): boolean {
+  return problem === "corrupt" || problem === "invalid";
 }
 
 function textOf(error: unknown): string {

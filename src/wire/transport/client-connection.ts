@@ -84,12 +84,6 @@ export class ClientConnection extends Connection {
     this.scheduleFlush();
   }
 
-  /** The reader took payload of a stream: window may return. */
-  consumed(stream: Http2Stream, bytes: number): void {
-    this.engine.consume(stream, bytes, this.receivedAtMs);
-    if (this.engine.output.length > 0) this.scheduleFlush();
-  }
-
   /** An attempt is done with its stream. */
   leave(stream: Http2Stream, code: number): void {
     if (!stream.isClosed) {

@@ -124,6 +124,19 @@ export abstract class Connection implements SocketEvents {
     this.runtime.world.timers.afterTurn(this.#flush);
   }
 
+  /** The reader took payload of a stream: window may return. */
+  consumed(stream: Http2Stream, bytes: number): void {
+    this.engine.consume(stream, bytes, this.receivedAtMs);
+    if (this.engine.output.length > 0) this.scheduleFlush();
+  }
+
+  /** A reader waits for so many more bytes of one message: the peer may send them all, if true. */
+  expect(stream: Http2Stream, bytes: number): boolean {
+    const isGranted = this.engine.expect(stream, bytes);
+    if (this.engine.output.length > 0) this.scheduleFlush();
+    return isGranted;
+  }
+
   /** Sends a PING; `pingAnswered` gets the number. */
   sendPing(): number {
     this.#pingNumber = (this.#pingNumber + 1) & 0x7fffffff;

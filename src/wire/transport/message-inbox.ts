@@ -13,6 +13,8 @@ import type { MessageCodec } from "../grpc/message-codec.ts";
 export interface InboxOwner {
   /** The reader took this many bytes of payload. */
   inboxConsumed(bytes: number): void;
+  /** A reader waits for a message that lacks so many bytes. True: window and memory for them are granted. */
+  inboxExpects(bytes: number): boolean;
   /** Makes the error for a message that cannot be read, and ends the call for it. `cause` is what the codec threw. */
   inboxBroken(problem: InboxProblem, cause: unknown): unknown;
 }
@@ -46,6 +48,7 @@ export function decodeMessage<T>(
   let bytes = deframer.bytes;
   let start = deframer.start;
   let end = deframer.end;
+  let isOwned = deframer.isGathered;
   if (deframer.isCompressed) {
     if (encoding === undefined || encoding === "identity")
       throw new MessageProblem("compressed-without-encoding", undefined);
@@ -57,9 +60,10 @@ export function decodeMessage<T>(
     }
     start = 0;
     end = bytes.length;
+    isOwned = true;
   }
   try {
-    return codec.decode(bytes, start, end);
+    return codec.decode(bytes, start, end, isOwned);
   } catch (error) {
     throw new MessageProblem("invalid", error);
   }
@@ -202,6 +206,9 @@ export class MessageInbox<T = unknown> {
     const hasMessage = this.#deframer.next();
     const taken = before - this.#deframer.restBytes;
     if (taken > 0) this.#owner.inboxConsumed(taken);
+    if (!hasMessage && this.#resolve !== undefined && this.#deframer.missingBytes > 0) {
+      this.#deframer.isWholeGranted = this.#owner.inboxExpects(this.#deframer.missingBytes);
+    }
     if (!hasMessage && this.#range !== undefined) {
       // The range has been read to its end, so its buffer may be filled again.
       this.#spare = this.#range;

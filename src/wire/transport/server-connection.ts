@@ -61,10 +61,6 @@ export class ServerConnection extends Connection {
     // An accepted socket is open from the start.
   }
 
-  consumed(stream: Http2Stream, bytes: number): void {
-    this.engine.consume(stream, bytes, this.receivedAtMs);
-    if (this.engine.output.length > 0) this.scheduleFlush();
-  }
 
   /** The handler of this stream has ended. */
   release(stream: Http2Stream): void {

@@ -1,8 +1,8 @@
 /**
  * Hot path: one call as a server's connection sees it, from the request's headers to the last trailer.
  */
-import type { CodeOrOk } from "../../call/code.ts";
-import { codeNumber } from "../../call/code.ts";
+import { type Code, type CodeOrOk, codeNumber } from "../../call/code.ts";
+import { failure } from "../../call/error.ts";
 import type { Encoding } from "../grpc/compression.ts";
 import { MessageDeframer, messagePrefixBytes } from "../grpc/deframer.ts";
 import type { MessageCodec } from "../grpc/message-codec.ts";
@@ -236,10 +236,15 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner {
     this.connection.consumed(this.stream, bytes);
   }
 
+  inboxExpects(bytes: number): boolean {
+    return this.connection.expect(this.stream, bytes);
+  }
+
   inboxBroken(problem: InboxProblem, cause: unknown): unknown {
     const [code, text] = problemStatus(problem, cause, this.owner?.messageBytesMax ?? 0);
     this.owner?.requestBroken(code, text);
-    return undefined;
+    // For the handler that reads: without it, it would take what it has for all there was.
+    return failure({ code, text, reached: "yes", cause });
   }
 
   #readRequest(owner: ExchangeOwner, bytes: Buffer, start: number, end: number): void {
@@ -275,6 +280,7 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner {
       }
     }
     if (deframer.error !== undefined) this.inboxBroken(deframer.error, undefined);
+    else if (deframer.missingBytes > 0) deframer.isWholeGranted = this.inboxExpects(deframer.missingBytes);
   }
 
   #requestEnded(): void {
@@ -310,7 +316,7 @@ class HttpAnswer implements HeaderSource {
   }
 }
 
-function problemStatus(problem: InboxProblem, cause: unknown, max: number): [CodeOrOk, string] {
+function problemStatus(problem: InboxProblem, cause: unknown, max: number): [Code, string] {
   switch (problem) {
     case "too-large":
       return ["RESOURCE_EXHAUSTED", `a request is larger than ${max} bytes`];

@@ -34,6 +34,9 @@ class FakeTime implements Clock, Timers {
     return timer;
   }
 
+  hold(): Timer {
+    return { cancel: () => {} };
+  }
   afterTurn(callback: () => void): void {
     this.turnEnd.push(callback);
   }
