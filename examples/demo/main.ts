@@ -10,7 +10,7 @@ import { type DemoOptions, parseOptions, usage, UsageError } from "./options.ts"
 import { runOutages } from "./outages.ts";
 import { pause } from "./pause.ts";
 import { isGood, makeReport, type Report, reportText } from "./report.ts";
-import { type ServerProcess, startServers } from "./server-process.ts";
+import { startServers } from "./server-process.ts";
 import { Tally } from "./tally.ts";
 
 const SERVER_NAMES = ["A", "B", "C"];

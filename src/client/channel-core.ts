@@ -18,6 +18,10 @@ import type { PeerTarget } from "./target.ts";
 /** Calls that may wait for a peer or a stream at once. */
 const WAITING_MAX = 10_000;
 
+/** Tokens are numbered for the whole process: one for each authority, as far as there are not too many. */
+const AUTHORITY_TOKENS_MAX = 1_024;
+const authorityTokens = new Map<string, FieldToken>();
+
 export interface ChannelFacts {
   readonly world: World;
   readonly peers: readonly PeerTarget[];
@@ -65,7 +69,7 @@ export class ChannelCore implements LinkOwner {
     this.scheme = facts.link.isTls ? schemeHttps : schemeHttp;
     this.links = facts.peers.map((peer) => new PeerLink(this.runtime, peer.address, peer.dial, this, facts.link));
     this.authorities = new Map(
-      this.links.map((link, i) => [link, new FieldToken(":authority", (facts.peers[i] as PeerTarget).authority)]),
+      this.links.map((link, i) => [link, authorityToken((facts.peers[i] as PeerTarget).authority)]),
     );
     this.isClosed = false;
     this.#openCalls = 0;
@@ -216,4 +220,13 @@ export class ChannelCore implements LinkOwner {
     for (const link of this.links) link.close(isGentle);
     for (const listener of [...this.#readyListeners]) listener();
   }
+}
+
+function authorityToken(authority: string): FieldToken {
+  let token = authorityTokens.get(authority);
+  if (token === undefined) {
+    token = new FieldToken(":authority", authority);
+    if (authorityTokens.size < AUTHORITY_TOKENS_MAX) authorityTokens.set(authority, token);
+  }
+  return token;
 }

@@ -529,7 +529,8 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
       code,
       text: attempt.text,
       reason: attempt.reason,
-      reached: attempt.reached,
+      // What the last attempt did not do, an earlier one may have done.
+      reached: attempt.reached === "no" && this.#counted > 0 ? "maybe" : attempt.reached,
       metadata: attempt.trailer === undefined ? undefined : metadataFromPairs(attempt.trailer),
       details: attempt.details,
       retryAfterMs: attempt.retryAfterMs,

@@ -28,9 +28,29 @@ export interface ClientMethod {
   pairsOf(metadata: MetadataInit): readonly (string | Uint8Array)[];
 }
 
-/** @param timeoutMs the client's own default, if it has one. */
+/** Tokens are numbered for the whole process, so they are shared by all clients; kinds of timeouts are few. */
+const TIMEOUT_TOKENS_MAX = 256;
+const timeoutTokens = new Map<number, FieldToken>();
+const methods = new WeakMap<MethodPlan, Map<number | undefined, ClientMethod>>();
+
+/** @param timeoutMs the client's own default, if it has one. Made once for all clients that agree on it. */
 export function clientMethod(plan: MethodPlan, timeoutMs: number | undefined): ClientMethod {
-  const { kind, path } = plan.info;
+  let known = methods.get(plan);
+  if (known === undefined) {
+    known = new Map();
+    methods.set(plan, known);
+  }
+  let method = known.get(timeoutMs);
+  if (method === undefined) {
+    const other = known.values().next().value;
+    method = makeMethod(plan, timeoutMs, other?.path ?? new FieldToken(":path", plan.info.path));
+    if (known.size < TIMEOUT_TOKENS_MAX) known.set(timeoutMs, method);
+  }
+  return method;
+}
+
+function makeMethod(plan: MethodPlan, timeoutMs: number | undefined, path: FieldToken): ClientMethod {
+  const { kind } = plan.info;
   const isReplyStream = kind === "server-stream" || kind === "bidi";
   const ownMs = isReplyStream ? (plan.timeoutMs ?? Infinity) : (timeoutMs ?? plan.timeoutMs ?? DEFAULT_TIMEOUT_MS);
   return {
@@ -39,12 +59,27 @@ export function clientMethod(plan: MethodPlan, timeoutMs: number | undefined): C
     isReplyStream,
     timeoutMs: ownMs,
     priority: plan.priority ?? "normal",
-    path: new FieldToken(":path", path),
-    pathBytes: path.length,
-    timeout: ownMs === Infinity ? undefined : new FieldToken("grpc-timeout", formatTimeout(ownMs)),
+    path,
+    pathBytes: path.value.length,
+    timeout: timeoutToken(ownMs),
     checkTimeout,
-    pairsOf: (metadata) => metadataPairs(metadataFrom(metadata)),
+    pairsOf,
   };
+}
+
+/** Undefined when there is none, or when there are too many kinds: then it is written as a literal. */
+function timeoutToken(timeoutMs: number): FieldToken | undefined {
+  if (timeoutMs === Infinity) return undefined;
+  let token = timeoutTokens.get(timeoutMs);
+  if (token === undefined && timeoutTokens.size < TIMEOUT_TOKENS_MAX) {
+    token = new FieldToken("grpc-timeout", formatTimeout(timeoutMs));
+    timeoutTokens.set(timeoutMs, token);
+  }
+  return token;
+}
+
+function pairsOf(metadata: MetadataInit): readonly (string | Uint8Array)[] {
+  return metadataPairs(metadataFrom(metadata));
 }
 
 function checkTimeout(timeoutMs: number): number {

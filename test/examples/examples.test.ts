@@ -2,7 +2,7 @@
  * Every example runs to its end and shows what it is there for.
  */
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ROOT } from "../house/source.ts";
@@ -24,7 +24,14 @@ test("streams: four kinds of calls, and three ends before the end", async () => 
   using program = runProgram("examples/streams/main.ts");
   const { code, stdout, stderr } = await program.ended;
   assert.equal(stderr, "");
-  for (const line of ["  tea", "  step 3", "  2 accepted", "  HELLO", "  GOODBYE", "  server: nobody watches any more"]) {
+  for (const line of [
+    "  tea",
+    "  step 3",
+    "  2 accepted",
+    "  HELLO",
+    "  GOODBYE",
+    "  server: nobody watches any more",
+  ]) {
     assert.ok(stdout.split("\n").includes(line), `${line} is missing in:\n${stdout}`);
   }
   assert.equal(stdout.match(/^ {2}DEADLINE_EXCEEDED: /gm)?.length, 2, stdout);
@@ -50,10 +57,13 @@ test("interceptors: calls are refused, changed and logged", async () => {
   assert.equal(code, 0);
 });
 
-test("every example stands in the README and is run by a test", () => {
+test("every example stands in the README and is run here", () => {
   const programs = readdirSync(join(ROOT, "examples"), { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && !["gen", "proto", "node_modules"].includes(entry.name))
     .map(({ name }) => name)
     .sort();
-  assert.deepEqual(programs, ["demo", "hello", "interceptors", "streams"]);
+  assert.deepEqual(programs, ["demo", "hello", "interceptors", "streams"], "each is run by a test of this folder");
+  const readme = readFileSync(join(ROOT, "examples/README.md"), "utf8");
+  const listed = [...readme.matchAll(/^\| \[(\w+)\]\(\1\//gm)].map((match) => match[1] ?? "");
+  assert.deepEqual(listed.sort(), programs);
 });

@@ -40,6 +40,7 @@ import { createTestService, type TestCall } from "./test-service.ts";
 export const connectNode: CallingPeer & ServingPeer = {
   name: "connect-node",
   joinsBytes: true,
+  losesRepliesOverTls: true,
   startServer,
   createClient: async (options) => createClient(options),
 };

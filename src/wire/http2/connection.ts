@@ -57,6 +57,8 @@ const OUTPUT_BYTES_MAX = 131_072;
 const WINDOW_GROWTH_MS = 250;
 /** Ids are left before they run out, so that calls in flight can end on this connection. */
 const DRAIN_ID = 0x60000000;
+/** However large the frames that a peer takes: a longer one would hold up the other streams, and the output's bound. */
+const DATA_FRAME_BYTES_MAX = 65_536;
 
 export class Http2Connection {
   readonly role: Http2Role;
@@ -96,6 +98,12 @@ export class Http2Connection {
   returnedAtMs: number;
   pingStrikes: number;
   lastPingAtMs: number;
+  /** PINGs of ours that are not answered yet. */
+  pingsUnanswered: number;
+  /** WINDOW_UPDATEs that our DATA frames account for: two each, for the stream and for the connection. */
+  updatesEarned: number;
+  /** RST_STREAMs that may cross our end of a stream on the way: one for each stream that was opened. */
+  lateResetsEarned: number;
   emptyDataInARow: number;
   prefaceMatched: number;
   held: Buffer | undefined;
@@ -112,6 +120,7 @@ export class Http2Connection {
 
   readonly #budget: WindowBudget;
   #grown: number;
+  #isDisposed: boolean;
   #pendingHead: Http2Stream | undefined;
   #pendingTail: Http2Stream | undefined;
   #isBlocked: boolean;
@@ -137,7 +146,8 @@ export class Http2Connection {
       fieldBytesMax: limits.fieldBytesMax,
     });
     this.endedIds = new RecentIds(64);
-    this.resetIds = new RecentIds(256);
+    // What was underway when a stream was reset belongs to the streams of one round trip, and to those that replaced them.
+    this.resetIds = new RecentIds(Math.min(8_192, Math.max(256, limits.streamsMax * 2)));
     this.resetBucket = new TokenBucket(limits.resetBurst, limits.resetPerSecond);
     this.ownResetBucket = new TokenBucket(limits.resetBurst, limits.resetPerSecond);
     this.glitchBucket = new TokenBucket(limits.glitchBurst, limits.glitchPerSecond);
@@ -150,6 +160,9 @@ export class Http2Connection {
     this.returnedAtMs = 0;
     this.pingStrikes = 0;
     this.lastPingAtMs = -Infinity;
+    this.pingsUnanswered = 0;
+    this.updatesEarned = 0;
+    this.lateResetsEarned = 0;
     this.emptyDataInARow = 0;
     this.prefaceMatched = role === "server" ? 0 : CLIENT_PREFACE.length;
     this.held = undefined;
@@ -165,6 +178,7 @@ export class Http2Connection {
     this.dataEnds = false;
     this.#budget = budget;
     this.#grown = 0;
+    this.#isDisposed = false;
     this.#pendingHead = undefined;
     this.#pendingTail = undefined;
     this.#isBlocked = false;
@@ -223,7 +237,7 @@ export class Http2Connection {
     this.nextId += 2;
     const stream = new Http2Stream(id, STREAM_OURS, this.peer.initialWindow, this.limits.receiveWindow, nowMs);
     stream.owner = owner;
-    this.streams.add(stream);
+    this.addStream(stream);
     return stream;
   }
 
@@ -280,14 +294,17 @@ export class Http2Connection {
     stream.sendWindow -= length;
     this.sendWindow -= length;
     this.pingStrikes = 0;
+    this.updatesEarned += 2;
     if (ends) this.#endLocal(stream);
   }
 
   /** Sends payload as windows allow; what does not fit now waits. The bytes must not change any more. */
   sendData(stream: Http2Stream, payload: Buffer, ends: boolean): void {
     if ((stream.flags & (STREAM_RESET | STREAM_LOCAL_ENDED)) !== 0) return;
-    if (payload.length === 0 && stream.queuedBytes === 0) {
-      if (ends) {
+    if (payload.length === 0) {
+      if (ends && stream.queuedBytes > 0) {
+        stream.endsAfterQueue = true;
+      } else if (ends) {
         this.output.reserve(FRAME_HEADER_BYTES);
         this.commitData(stream, 0, true);
       }
@@ -298,7 +315,8 @@ export class Http2Connection {
     stream.queuedBytes += payload.length;
     if (ends) stream.endsAfterQueue = true;
     this.#addPending(stream);
-    this.pump(undefined);
+    // If others wait, nothing can go now: sending theirs from here would lose the events that tell them.
+    if (this.#pendingHead === stream) this.pump(undefined);
   }
 
   /** Ends our side without payload. */
@@ -336,11 +354,11 @@ export class Http2Connection {
     stream.receiveUnreturned += count;
     if (stream.receiveUnreturned * 2 < stream.receiveWindow || stream.isClosed || stream.isRemoteEnded) return;
     let credit = stream.receiveUnreturned;
-    const grow = stream.receiveWindow;
+    const grow = Math.min(stream.receiveWindow, this.limits.streamWindowMax - stream.receiveWindow);
     if (
       stream.unconsumed === 0 &&
       nowMs - stream.returnedAtMs < WINDOW_GROWTH_MS &&
-      stream.receiveWindow < this.limits.streamWindowMax &&
+      grow > 0 &&
       this.#growBy(grow)
     ) {
       stream.receiveWindow += grow;
@@ -357,7 +375,10 @@ export class Http2Connection {
    * as far as limits and budget allow, so that a large message costs one round trip and not one per 64 KiB. True: it has.
    */
   expect(stream: Http2Stream, bytes: number): boolean {
-    const wanted = Math.min(bytes, this.limits.streamWindowMax) - stream.receiveCredit - stream.receiveUnreturned;
+    const wanted = Math.min(
+      bytes - stream.receiveCredit - stream.receiveUnreturned,
+      this.limits.streamWindowMax - stream.receiveWindow,
+    );
     if (wanted <= 0) return stream.receiveWindow > this.limits.receiveWindow;
     if (stream.isClosed || stream.isRemoteEnded || !this.#growBy(wanted)) return false;
     const credit = wanted + stream.receiveUnreturned;
@@ -373,10 +394,10 @@ export class Http2Connection {
     this.receiveUnreturned += count;
     if (this.receiveUnreturned * 2 < this.receiveWindow) return;
     let credit = this.receiveUnreturned;
-    const grow = this.receiveWindow;
+    const grow = Math.min(this.receiveWindow, this.limits.connectionWindowMax - this.receiveWindow);
     if (
       nowMs - this.returnedAtMs < WINDOW_GROWTH_MS &&
-      this.receiveWindow < this.limits.connectionWindowMax &&
+      grow > 0 &&
       this.#growBy(grow)
     ) {
       this.receiveWindow += grow;
@@ -419,7 +440,9 @@ export class Http2Connection {
           stream.trailers = undefined;
           this.sendHeaders(stream, trailers, true);
         }
-        if (events !== undefined && stream.owner !== undefined) events.push(EVENT_WRITABLE, stream, 0, 0, 0, undefined);
+        if (events !== undefined && stream.owner !== undefined && !stream.isReset) {
+          events.push(EVENT_WRITABLE, stream, 0, 0, 0, undefined);
+        }
       }
     }
   }
@@ -433,6 +456,7 @@ export class Http2Connection {
 
   /** Sends a PING that carries `number` (0..2^31-1), so that its answer can be told from others. */
   ping(number: number): void {
+    this.pingsUnanswered += 1;
     const at = this.#control(FRAME_PING, 0, 0, 8);
     writeUint32(this.output.bytes, at, 0x686f6c64);
     writeUint32(this.output.bytes, at + 4, number);
@@ -452,13 +476,38 @@ export class Http2Connection {
   /** Gives back what it holds of the process's window budget. Call once, when the connection is over. */
   dispose(): void {
     this.isFailed = true;
+    this.#isDisposed = true;
     this.#budget.giveBack(this.#grown);
     this.#grown = 0;
     this.#pendingHead = undefined;
     this.#pendingTail = undefined;
+    this.dropPartial();
   }
 
   // --------------------------------------------------------------------------------- for receive.ts and this file
+
+  /** Lets go of what has arrived in part. */
+  dropPartial(): void {
+    this.held = undefined;
+    this.rest = undefined;
+    this.block = [];
+    this.dataStream = undefined;
+  }
+
+  /** Counts a stream as open; it is until {@link forget}. */
+  addStream(stream: Http2Stream): void {
+    // Until the peer has acknowledged a smaller window, it may still use the default one (RFC 9113 6.9.3).
+    if (!this.areSettingsAcked && stream.receiveCredit < DEFAULT_WINDOW) stream.receiveCredit = DEFAULT_WINDOW;
+    this.streams.add(stream);
+    this.lateResetsEarned += 1;
+  }
+
+  /** The peer has applied our SETTINGS. */
+  settingsAcked(): void {
+    this.areSettingsAcked = true;
+    const shift = this.limits.receiveWindow - DEFAULT_WINDOW;
+    if (shift < 0) for (const stream of this.streams.all()) stream.receiveCredit += shift;
+  }
 
   ackSettings(): void {
     this.#control(FRAME_SETTINGS, FLAG_ACK, 0, 0);
@@ -481,6 +530,7 @@ export class Http2Connection {
     stream.queuedBytes = 0;
     stream.queueOffset = 0;
     stream.trailers = undefined;
+    if ((stream.flags & STREAM_PENDING) !== 0) this.#removePending(stream);
     if (this.role === "client" || (stream.flags & STREAM_RELEASED) !== 0) this.forget(stream);
   }
 
@@ -492,7 +542,7 @@ export class Http2Connection {
 
   forget(stream: Http2Stream): void {
     this.streams.delete(stream);
-    if (stream.receiveWindow > this.limits.receiveWindow) {
+    if (stream.receiveWindow > this.limits.receiveWindow && !this.#isDisposed) {
       const grown = stream.receiveWindow - this.limits.receiveWindow;
       this.#grown -= grown;
       this.#budget.giveBack(grown);
@@ -511,12 +561,16 @@ export class Http2Connection {
   }
 
   #closed(stream: Http2Stream): void {
-    this.endedIds.add(stream.id);
+    // Only a server tells late frames from wrong ones: a client ignores both.
+    if (this.role === "server") this.endedIds.add(stream.id);
+    // A call that ended in order lets the client cancel another one: deadlines that pass under load are no attack.
+    this.resetBucket.giveBack();
     if (this.role === "client" || (stream.flags & STREAM_RELEASED) !== 0) this.forget(stream);
   }
 
   #growBy(bytes: number): boolean {
-    if (this.#grown + bytes > this.limits.connectionWindowMax || !this.#budget.grant(bytes)) return false;
+    if (this.#isDisposed || this.#grown + bytes > this.limits.connectionWindowMax) return false;
+    if (!this.#budget.grant(bytes)) return false;
     this.#grown += bytes;
     return true;
   }
@@ -529,11 +583,28 @@ export class Http2Connection {
     this.#pendingTail = stream;
   }
 
+  /** For a stream that was reset while it waited. */
+  #removePending(stream: Http2Stream): void {
+    let before: Http2Stream | undefined;
+    let at = this.#pendingHead;
+    while (at !== undefined && at !== stream) {
+      before = at;
+      at = at.nextPending;
+    }
+    if (at === undefined) return;
+    if (before === undefined) this.#pendingHead = stream.nextPending;
+    else before.nextPending = stream.nextPending;
+    if (this.#pendingTail === stream) this.#pendingTail = before;
+    stream.nextPending = undefined;
+    stream.flags &= ~STREAM_PENDING;
+  }
+
   #sendQueued(stream: Http2Stream): void {
     const queue = stream.queue as Buffer[];
     const first = queue[0] as Buffer;
     const left = first.length - stream.queueOffset;
-    const length = Math.min(left, stream.sendWindow, this.sendWindow, this.peer.frameBytesMax);
+    const most = Math.min(this.peer.frameBytesMax, DATA_FRAME_BYTES_MAX);
+    const length = Math.min(left, stream.sendWindow, this.sendWindow, most);
     const ends = stream.endsAfterQueue && stream.trailers === undefined && length === stream.queuedBytes;
     this.output.reserve(FRAME_HEADER_BYTES);
     writeFrameHeader(this.output.bytes, this.output.at, length, FRAME_DATA, ends ? FLAG_END_STREAM : 0, stream.id);
@@ -543,6 +614,7 @@ export class Http2Connection {
     this.sendWindow -= length;
     stream.queuedBytes -= length;
     this.pingStrikes = 0;
+    this.updatesEarned += 2;
     if (length === left) {
       queue.shift();
       stream.queueOffset = 0;

@@ -12,7 +12,7 @@ export interface Http2Limits {
   readonly listBytesMax: number;
   /** Decoded bytes of one field. */
   readonly fieldBytesMax: number;
-  /** Our HPACK table, both ways. */
+  /** The most that our HPACK encoder's table holds. The decoder's has the default, 4,096 bytes. */
   readonly tableBytesMax: number;
   /** Frames of one header block after its HEADERS. */
   readonly continuationsMax: number;
@@ -26,7 +26,10 @@ export interface Http2Limits {
   readonly receiveWindow: number;
   readonly streamWindowMax: number;
   readonly connectionWindowMax: number;
-  /** Streams that a peer resets: burst, then a rate per second. */
+  /**
+   * Streams that a peer resets: burst, then a rate per second, and one more for each stream that ends in order. The same burst and
+   * rate, without more, for streams that we reset or refuse because of what the peer sent.
+   */
   readonly resetBurst: number;
   readonly resetPerSecond: number;
   /** Things that a well-behaved peer rarely does: unknown frames, PRIORITY, late frames, useless WINDOW_UPDATE. */
@@ -56,7 +59,8 @@ export const DEFAULT_HTTP2_LIMITS: Http2Limits = Object.freeze({
   glitchBurst: 1_000,
   glitchPerSecond: 33,
   pingStrikesMax: 2,
-  pingGapMs: 10_000,
+  // The least keepalive of gRPC clients is 10 s; a second of it is for a network that delivers one PING late and the next in time.
+  pingGapMs: 9_000,
 });
 
 /** A bucket that holds `burst` and fills at `perSecond`. */
@@ -84,6 +88,11 @@ export class TokenBucket {
     if (this.#tokens < 1) return false;
     this.#tokens -= 1;
     return true;
+  }
+
+  /** Puts one back, if it was taken. */
+  giveBack(): void {
+    if (this.#tokens < this.#burst) this.#tokens = Math.min(this.#burst, this.#tokens + 1);
   }
 }
 

@@ -18,6 +18,7 @@ import {
   type EventList,
 } from "./event.ts";
 import {
+  type Field,
   type FieldSection,
   NAME_CONTENT_LENGTH,
   PSEUDO_AUTHORITY,
@@ -53,6 +54,7 @@ import {
   PROTOCOL_ERROR,
   readUint32,
   REFUSED_STREAM,
+  SETTING_HEADER_TABLE_SIZE,
   STREAM_CLOSED,
   STREAM_ID_MAX,
   WINDOW_MAX,
@@ -69,6 +71,8 @@ import {
 
 const REQUEST_MASK = (1 << PSEUDO_METHOD) | (1 << PSEUDO_SCHEME) | (1 << PSEUDO_PATH);
 const RESPONSE_MASK = 1 << PSEUDO_STATUS;
+/** A WINDOW_UPDATE of less is counted, unless DATA of ours accounts for it. */
+const TINY_UPDATE = 1_024;
 const REQUEST_ONLY_MASK = REQUEST_MASK | (1 << PSEUDO_AUTHORITY);
 
 export function receive(c: Http2Connection, bytes: Buffer, nowMs: number, events: EventList): void {
@@ -239,13 +243,13 @@ function readFrame(
     case FRAME_RST_STREAM:
       return readReset(c, bytes, start, length, id, nowMs, events);
     case FRAME_SETTINGS:
-      return readSettings(c, bytes, start, end, flags, id, events);
+      return readSettings(c, bytes, start, end, flags, id, nowMs, events);
     case FRAME_PUSH_PROMISE:
       return fail(c, PROTOCOL_ERROR, "PUSH_PROMISE although push is off", events);
     case FRAME_PING:
       return readPing(c, bytes, start, length, flags, id, nowMs, events);
     case FRAME_GOAWAY:
-      return readGoAway(c, bytes, start, end, id, events);
+      return readGoAway(c, bytes, start, end, id, nowMs, events);
     case FRAME_WINDOW_UPDATE:
       return readWindowUpdate(c, bytes, start, length, id, nowMs, events);
     case FRAME_CONTINUATION:
@@ -302,7 +306,7 @@ function beginData(
   if (id === 0) return failed(c, PROTOCOL_ERROR, "DATA on stream 0", events);
   c.receiveCredit -= length;
   if (c.receiveCredit < 0) return failed(c, FLOW_CONTROL_ERROR, "more DATA than the connection's window", events);
-  if (length === 0 && !c.dataEnds) {
+  if (length === padding && !c.dataEnds) {
     if (++c.emptyDataInARow > c.limits.emptyDataMax) {
       return failed(c, ENHANCE_YOUR_CALM, "too many empty DATA frames", events);
     }
@@ -322,7 +326,8 @@ function beginData(
     return !c.isFailed;
   }
   stream.receiveCredit -= length;
-  if (stream.receiveCredit < 0) {
+  // Empty DATA may end a stream whatever the window, which a change of our SETTINGS can make negative.
+  if (stream.receiveCredit < 0 && length > 0) {
     streamError(c, stream, FLOW_CONTROL_ERROR, "more DATA than the stream's window", nowMs, events);
     return !c.isFailed;
   }
@@ -479,22 +484,24 @@ function firstHeaders(
 ): boolean {
   if ((id & 1) === 0) return failed(c, PROTOCOL_ERROR, "a client opened a stream with an even id", events);
   if (id <= c.lastPeerId) {
-    if (c.resetIds.has(id)) return false;
+    if (c.resetIds.has(id)) return glitch(c, nowMs, "too many HEADERS on reset streams", events) && false;
     const code = c.endedIds.has(id) ? STREAM_CLOSED : PROTOCOL_ERROR;
     return failed(c, code, `HEADERS on stream ${id} after stream ${c.lastPeerId}`, events);
   }
-  if (id > c.ourLastId) return false;
+  // Also what came too late for our GOAWAY has been opened: its later frames are not errors.
   c.lastPeerId = id;
+  if (id > c.ourLastId) return glitch(c, nowMs, "too many streams after GOAWAY", events) && false;
   const flaw =
     section.flaw !== 0 ||
     ((section.pseudoMask & REQUEST_MASK) !== REQUEST_MASK && !section.isTruncated) ||
-    (section.pseudoMask & ~REQUEST_ONLY_MASK) !== 0;
+    (section.pseudoMask & ~REQUEST_ONLY_MASK) !== 0 ||
+    hasEmptyPath(section);
   if (flaw) return refuse(c, id, PROTOCOL_ERROR, nowMs, events);
   if (c.streams.count >= c.limits.streamsMax) return refuse(c, id, REFUSED_STREAM, nowMs, events);
   const flags = ends ? STREAM_HEADERS_SEEN | STREAM_REMOTE_ENDED : STREAM_HEADERS_SEEN;
   const stream = new Http2Stream(id, flags, c.peer.initialWindow, c.limits.receiveWindow, nowMs);
   if (!declareLength(stream, section, ends)) return refuse(c, id, PROTOCOL_ERROR, nowMs, events);
-  c.streams.add(stream);
+  c.addStream(stream);
   events.push(EVENT_HEADERS, stream, ends ? 1 : 0, 0, 0, section);
   return true;
 }
@@ -508,7 +515,9 @@ function laterHeaders(
   nowMs: number,
   events: EventList,
 ): boolean {
-  if ((stream.flags & STREAM_RESET) !== 0) return false;
+  if ((stream.flags & STREAM_RESET) !== 0) {
+    return glitch(c, nowMs, "too many HEADERS on reset streams", events) && false;
+  }
   if ((stream.flags & STREAM_REMOTE_ENDED) !== 0) {
     return streamError(c, stream, STREAM_CLOSED, "HEADERS after the end of the stream", nowMs, events);
   }
@@ -547,8 +556,24 @@ function headersOnNoStream(c: Http2Connection, id: number, events: EventList): b
 }
 
 function isInterim(section: FieldSection): boolean {
-  const first = section.fields[0];
-  return first !== undefined && first.value.length === 3 && first.value.charCodeAt(0) === 49;
+  // A pseudo-header stands first; a section cut short by a limit may not have it.
+  const first = section.count > 0 ? section.fields[0] : undefined;
+  return (
+    first !== undefined &&
+    first.nameId === PSEUDO_STATUS &&
+    first.value.length === 3 &&
+    first.value.charCodeAt(0) === 49
+  );
+}
+
+/** An empty :path names nothing (RFC 9113 8.3.1). */
+function hasEmptyPath(section: FieldSection): boolean {
+  for (let i = 0; i < section.count; i++) {
+    const field = section.fields[i] as Field;
+    if (field.nameId === PSEUDO_PATH) return field.value.length === 0;
+    if (field.nameId < 0 || field.nameId > PSEUDO_STATUS) return false;
+  }
+  return false;
 }
 
 function declareLength(stream: Http2Stream, section: FieldSection, ends: boolean): boolean {
@@ -558,7 +583,8 @@ function declareLength(stream: Http2Stream, section: FieldSection, ends: boolean
     if (!/^\d{1,15}$/.test(field.value)) return false;
     const length = Number(field.value);
     if (stream.contentLength >= 0 && stream.contentLength !== length) return false;
-    if (ends && length !== 0 && (stream.flags & STREAM_OURS) === 0) return false;
+    // Content without DATA: only answers to HEAD and 304 may declare it, and we ask for neither.
+    if (ends && length !== 0) return false;
     stream.contentLength = length;
   }
   return true;
@@ -604,9 +630,11 @@ function readReset(
   if (id === 0) return fail(c, PROTOCOL_ERROR, "RST_STREAM on stream 0", events);
   if (length !== 4) return fail(c, FRAME_SIZE_ERROR, "RST_STREAM is not 4 bytes", events);
   const stream = c.streams.get(id);
-  if (stream === undefined || stream.isReset) {
+  if (stream === undefined || stream.isClosed) {
     if (isIdle(c, id)) return fail(c, PROTOCOL_ERROR, "RST_STREAM on an idle stream", events);
-    glitch(c, nowMs, "too many frames on closed streams", events);
+    // It may have crossed our end of the stream, once for each stream.
+    if (c.lateResetsEarned > 0) c.lateResetsEarned -= 1;
+    else glitch(c, nowMs, "too many frames on closed streams", events);
     return;
   }
   if (c.role === "server" && !c.resetBucket.take(nowMs)) {
@@ -624,28 +652,32 @@ function readSettings(
   end: number,
   flags: number,
   id: number,
+  nowMs: number,
   events: EventList,
 ): void {
   if (id !== 0) return fail(c, PROTOCOL_ERROR, "SETTINGS on a stream", events);
   if ((flags & FLAG_ACK) !== 0) {
     if (start !== end) return fail(c, FRAME_SIZE_ERROR, "SETTINGS ACK with a payload", events);
-    c.areSettingsAcked = true;
+    if (!c.areSettingsAcked) c.settingsAcked();
+    else glitch(c, nowMs, "too many SETTINGS answers to nothing", events);
     return;
   }
   if ((end - start) % 6 !== 0) return fail(c, FRAME_SIZE_ERROR, "SETTINGS is not a multiple of 6 bytes", events);
   if ((end - start) / 6 > c.limits.settingsEntriesMax) {
     return fail(c, ENHANCE_YOUR_CALM, "too many settings in one frame", events);
   }
+  if (c.hasPeerSettings && !glitch(c, nowMs, "too many SETTINGS", events)) return;
   const windowBefore = c.peer.initialWindow;
   let error = NO_ERROR;
   let wrong = "";
   forEachSetting(bytes, start, end, (setting, value) => {
     if (error !== NO_ERROR) return;
     error = applySetting(c.peer, setting, value, c.role === "client");
+    // Each of several sizes: our table must have been as small as the smallest (RFC 7541 4.2).
+    if (setting === SETTING_HEADER_TABLE_SIZE) c.encoder.setTableSizeMax(value);
     if (error !== NO_ERROR) wrong = `setting ${setting} may not be ${value}`;
   });
   if (error !== NO_ERROR) return fail(c, error, wrong, events);
-  c.encoder.setTableSizeMax(c.peer.headerTableBytes);
   const shift = c.peer.initialWindow - windowBefore;
   if (shift !== 0) {
     for (const stream of c.streams.all()) {
@@ -659,7 +691,8 @@ function readSettings(
   c.ackSettings();
   if (!c.hasPeerSettings) c.hasPeerSettings = true;
   events.push(EVENT_SETTINGS, undefined, 0, 0, 0, undefined);
-  if (shift > 0) c.pump(events);
+  // Also when windows have shrunk: streams that may send no more leave the line.
+  if (shift !== 0) c.pump(events);
 }
 
 function readPing(
@@ -675,7 +708,8 @@ function readPing(
   if (id !== 0) return fail(c, PROTOCOL_ERROR, "PING on a stream", events);
   if (length !== 8) return fail(c, FRAME_SIZE_ERROR, "PING is not 8 bytes", events);
   if ((flags & FLAG_ACK) !== 0) {
-    if (readUint32(bytes, start) === 0x686f6c64) {
+    if (readUint32(bytes, start) === 0x686f6c64 && c.pingsUnanswered > 0) {
+      c.pingsUnanswered -= 1;
       events.push(EVENT_PING_ACK, undefined, readUint32(bytes, start + 4), 0, 0, undefined);
     } else {
       glitch(c, nowMs, "too many PING answers to nothing", events);
@@ -687,7 +721,10 @@ function readPing(
     if (++c.pingStrikes > c.limits.pingStrikesMax) return fail(c, ENHANCE_YOUR_CALM, "too_many_pings", events);
   }
   c.lastPingAtMs = nowMs;
-  if (c.role === "client" && !glitch(c, nowMs, "too many PINGs", events)) return;
+  // Servers measure bandwidth with a PING for each burst of DATA that they receive (grpc-go, gRPC core): those are free.
+  if (c.role === "client" && ++c.pingStrikes > c.limits.pingStrikesMax) {
+    if (!glitch(c, nowMs, "too many PINGs", events)) return;
+  }
   c.answerPing(bytes, start);
 }
 
@@ -697,12 +734,14 @@ function readGoAway(
   start: number,
   end: number,
   id: number,
+  nowMs: number,
   events: EventList,
 ): void {
   if (id !== 0) return fail(c, PROTOCOL_ERROR, "GOAWAY on a stream", events);
   if (end - start < 8) return fail(c, FRAME_SIZE_ERROR, "GOAWAY is shorter than 8 bytes", events);
   const lastId = readUint32(bytes, start) & STREAM_ID_MAX;
   const code = readUint32(bytes, start + 4);
+  if (c.hasReceivedGoAway && !glitch(c, nowMs, "too many GOAWAYs", events)) return;
   c.hasReceivedGoAway = true;
   c.peerLastId = Math.min(c.peerLastId, lastId);
   const debug = bytes.toString("latin1", start + 8, Math.min(end, start + 8 + 256));
@@ -726,6 +765,9 @@ function readWindowUpdate(
 ): void {
   if (length !== 4) return fail(c, FRAME_SIZE_ERROR, "WINDOW_UPDATE is not 4 bytes", events);
   const increment = readUint32(bytes, start) & WINDOW_MAX;
+  // A tiny one is right where our DATA was tiny; without DATA of ours it only costs.
+  if (c.updatesEarned > 0) c.updatesEarned -= 1;
+  else if (increment < TINY_UPDATE && !glitch(c, nowMs, "too many tiny WINDOW_UPDATEs", events)) return;
   if (id === 0) {
     if (increment === 0) return fail(c, PROTOCOL_ERROR, "WINDOW_UPDATE of 0", events);
     c.sendWindow += increment;
@@ -750,8 +792,6 @@ function readWindowUpdate(
   if (stream.queuedBytes > 0) {
     c.wake(stream);
     c.pump(events);
-  } else if (increment < 32) {
-    glitch(c, nowMs, "too many tiny WINDOW_UPDATEs", events);
   }
 }
 
@@ -767,10 +807,7 @@ function isIdle(c: Http2Connection, id: number): boolean {
 function fail(c: Http2Connection, code: number, text: string, events: EventList): void {
   if (c.isFailed) return;
   c.isFailed = true;
-  c.held = undefined;
-  c.rest = undefined;
-  c.block = [];
-  c.dataStream = undefined;
+  c.dropPartial();
   c.goAway(code, c.lastPeerId, text);
   events.push(EVENT_CONNECTION_ERROR, undefined, code, 0, 0, text);
 }

@@ -3,19 +3,23 @@
  * streams. Searched only on the rare path.
  */
 export class RecentIds {
-  readonly #ids: Int32Array;
+  readonly #size: number;
+  /** Made for the first id, so that an idle connection has none. */
+  #ids: Int32Array | undefined;
   #next: number;
 
   constructor(size: number) {
-    this.#ids = new Int32Array(size);
+    this.#size = size;
+    this.#ids = undefined;
     this.#next = 0;
   }
 
   add(id: number): void {
+    this.#ids ??= new Int32Array(this.#size);
     this.#ids[this.#next] = id;
-    this.#next = this.#next + 1 === this.#ids.length ? 0 : this.#next + 1;
+    this.#next = this.#next + 1 === this.#size ? 0 : this.#next + 1;
   }
   has(id: number): boolean {
-    return this.#ids.includes(id);
+    return this.#ids?.includes(id) === true;
   }
 }

@@ -252,6 +252,8 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
       const length = end - start;
       const isWhole =
         this.replies === 0 &&
+        // In the middle of a message anything may look like a prefix.
+        this.#deframer === undefined &&
         length >= messagePrefixBytes &&
         bytes[start] === 0 &&
         bytes.readUInt32BE(start + 1) === length - messagePrefixBytes &&
