@@ -135,7 +135,10 @@ export class ChannelCore implements LinkOwner {
     if (this.#waitingCount >= WAITING_MAX) {
       return { reason: "STREAM_LIMIT", text: `${WAITING_MAX} calls wait for a free stream already` };
     }
-    for (const link of this.links) if (link.state !== "backoff" && link.state !== "closed") return undefined;
+    for (const link of this.links) {
+      // A link that waits without a failure was asked by its peer to leave: the next dial is due within a second or so.
+      if (link.state !== "closed" && (link.state !== "backoff" || link.failure === undefined)) return undefined;
+    }
     const failures = this.links.map((link) => `${link.address}: ${link.failure?.text ?? "closed"}`);
     const isTls = this.links.every((link) => link.failure?.phase === "tls");
     const isOne = this.links.length === 1;

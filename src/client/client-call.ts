@@ -357,6 +357,11 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
       return;
     }
     const code = codeOf(attempt.code) as Code;
+    if (code === "CANCELLED" && attempt.reason === "STREAM_RESET" && this.#isAlmostDue()) {
+      // The server's timer for this deadline was quicker than ours.
+      this.#end("DEADLINE_EXCEEDED", this.#whereText(this.deadlineMs), "DEADLINE", undefined);
+      return;
+    }
     this.#note(attempt, code);
     if (attempt.reached === "no") this.#unreached += 1;
     else this.#counted += 1;
@@ -438,6 +443,10 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     }
     if (nowMs >= this.dueByMs) this.timeCame(nowMs);
     this.rearm();
+  }
+
+  #isAlmostDue(): boolean {
+    return this.channel.runtime.world.clock.monotonicMs() >= this.deadlineMs - 2;
   }
 
   #whereText(nowMs: number): string {

@@ -2,7 +2,7 @@
  * Hot path: a call whose replies are a stream. It begins at once; its failure waits for the reader and is never an
  * unhandled rejection; one that nobody begins to read is cancelled, so that a forgotten one does not leak.
  */
-import type { RpcError } from "../call/error.ts";
+import { failure, type RpcError } from "../call/error.ts";
 import { emptyMetadata, type Metadata, metadataFromPairs } from "../call/metadata.ts";
 import type { ClientAttempt } from "../wire/transport/client-attempt.ts";
 import type { MessageInbox } from "../wire/transport/message-inbox.ts";
@@ -92,7 +92,15 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
   }
 
   cancel(reason?: unknown): void {
-    this.scopeCancelled(reason);
+    if (!this.isOver) {
+      this.scopeCancelled(reason);
+      return;
+    }
+    // All of it has arrived; what has not been read yet is not to be read any more.
+    const text = "the caller cancelled the call";
+    const method = this.method.plan.info;
+    const error = failure({ code: "CANCELLED", text, reason: "CANCELLED_BY_CALLER", reached: "yes", method, cause: reason });
+    this.#inbox?.fail(error, true);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

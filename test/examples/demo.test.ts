@@ -3,8 +3,11 @@
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { test } from "node:test";
+import { ROOT } from "../house/source.ts";
 import { runProgram } from "./run-program.ts";
 
 const DEMO = "examples/demo/main.ts";
@@ -44,6 +47,19 @@ test("Ctrl-C ends the demo with its report, in 80 columns without colour, and no
   for (const port of ports) await refuses(port);
 });
 
+test("the transcript in the README has the shape of what the demo prints", async () => {
+  const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+  const transcript = /^\$ npm run demo\n([^]*?)^```$/m.exec(readme)?.[1] ?? "";
+  assert.match(transcript, /^ *\d+ s .* killed/m);
+  assert.match(transcript, /^No call failed\.$/m);
+  using demo = runProgram(DEMO, ["--seconds", "3"]);
+  const shown = new Set(shapesOf((await demo.ended).stdout));
+  assert.deepEqual(
+    shapesOf(transcript).filter((shape) => !shown.has(shape)),
+    [],
+  );
+});
+
 test("a demo that is killed itself leaves no server behind", async () => {
   using demo = runProgram(DEMO, ["--seconds", "60"]);
   const ports = portsIn(await demo.printed(/^ *1 s /m));
@@ -67,6 +83,14 @@ test("a wrong flag is told with what is right, and exit code 2", async () => {
     assert.equal(code, 2);
   }
 });
+
+/** Lines without their figures. What stands in a line of the running table differs from second to second. */
+function shapesOf(text: string): readonly string[] {
+  return text
+    .split("\n")
+    .filter((line) => !/^ *(\d+ s|\.\.\.)/.test(line))
+    .map((line) => line.replaceAll(/ *\d[\d,.]*/g, " #"));
+}
 
 function portsIn(heading: string): readonly number[] {
   const ports = [...heading.matchAll(/on port (\d+)/g)].map((match) => Number(match[1]));

@@ -9,6 +9,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 go_module=$root/test/peers/go
 go_bin=$root/.cache/go/bin
+# Each Go knows its own; one that was set for another Go misleads it.
+unset GOROOT
 
 say() { echo "peers: $*" >&2; }
 

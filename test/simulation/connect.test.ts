@@ -4,7 +4,7 @@ import { createChannel, createClient } from "holdfast";
 import { type Cluster, createCluster } from "holdfast/testing";
 import type { Listener, ListenRequest, SocketEvents } from "../../src/world/network.ts";
 import type { World } from "../../src/world/world.ts";
-import { failureOf, forever, Probe, probe, SafeProbe, timed } from "./probe-cluster.ts";
+import { failureOf, forever, Probe, type ProbeHandlers, probe, SafeProbe, timed } from "./probe-cluster.ts";
 
 /** Accepts connections and never says a word. */
 function mute(world: World): Promise<Listener> {
@@ -188,38 +188,52 @@ test("after a long silence a call on a dead connection is found out in one PING'
 test("calls that wait for a stream start when others are cancelled, although the peer says nothing", async () => {
   await using cluster = createCluster();
   let begun = 0;
-  const build = { limits: { streamsPerConnectionMax: 2 } };
-  cluster.serve(
-    "shop",
-    1,
-    (server) =>
-      probe(server, {
-        unary: (request, call) => {
-          begun += 1;
-          return begun <= 2 ? forever(request, call) : {};
-        },
-      }),
-    build,
-  );
+  const handlers: Partial<ProbeHandlers> = {
+    unary: (request, call) => {
+      begun += 1;
+      return forever(request, call);
+    },
+  };
+  cluster.serve("shop", 1, (server) => probe(server, handlers), { limits: { streamsPerConnectionMax: 2 } });
   const client = cluster.client(Probe, "shop");
   await cluster.settle(client.upload([]));
   const doomed = [1, 2].map(() => failureOf(client.unary({}, { timeoutMs: 1000 })));
-  const { tookMs, error } = await timed(cluster, client.unary({}));
-  assert.equal(error, undefined);
+  const waiting = failureOf(client.unary({}, { timeoutMs: 5000 }));
+  await cluster.advance(500);
+  assert.equal(begun, 2);
+  cluster.simulation.partition("shop", "client", { isOneWay: true });
+  await cluster.advance(600);
+  assert.equal(begun, 3);
   assert.equal((await Promise.all(doomed)).length, 2);
-  within(tookMs, 1000, 1100);
+  assert.match((await cluster.settle(waiting)).text, /while waiting for 10\./);
 });
 
 test("a connection that drains ends when its last call is cancelled, although the peer says nothing", async () => {
   await using cluster = createCluster();
   cluster.serve("shop", 1, (server) => probe(server, { unary: forever }));
-  const client = cluster.client(Probe, "shop");
+  const endedMs: number[] = [];
+  const { world } = cluster;
+  const connect: World["network"]["connect"] = (...dial) => {
+    const socket = world.network.connect(...dial);
+    const end = socket.end.bind(socket);
+    return Object.defineProperty(socket, "end", {
+      value: () => {
+        endedMs.push(cluster.simulation.nowMs);
+        end();
+      },
+    });
+  };
+  const noting: World = { ...world, network: { connect, listen: (request) => world.network.listen(request) } };
+  const client = createClient(Probe, cluster.target("shop"), { world: noting, plaintext: true });
   await cluster.settle(client.upload([]));
-  const call = failureOf(client.unary({}, { timeoutMs: 2000 }));
-  await cluster.advance(10);
+  const startMs = cluster.simulation.nowMs;
+  const call = failureOf(client.unary({}, { timeoutMs: 8000 }));
+  void cluster.server("shop", 0)?.close({ timeoutMs: 60_000 });
+  await cluster.advance(6000);
+  assert.deepEqual(endedMs, []);
   cluster.simulation.partition("shop", "client", { isOneWay: true });
-  const closing = client.$close();
-  const { tookMs } = await timed(cluster, closing);
+  await cluster.advance(2100);
   assert.equal((await call).reason, "DEADLINE");
-  within(tookMs, 1980, 2002);
+  assert.equal(endedMs.length, 1, "the drained connection was left open");
+  within((endedMs[0] ?? 0) - startMs, 8000, 8002);
 });

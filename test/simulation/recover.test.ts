@@ -135,6 +135,22 @@ test("rolling restarts of all servers lose no call, of whatever effect", async (
   assert.ok(tally.ok > 10_000, String(tally.ok));
 });
 
+test("calls wait for the next dial of the only peer when that has said goodbye a moment after it was dialled", async () => {
+  await using cluster = createCluster({ seed: 18 });
+  cluster.serve("shop", 1, (server) => probe(server), { drain: { propagationMs: 0 } });
+  const client = cluster.client(Probe, "shop");
+  await cluster.settle(client.unary({}));
+  await cluster.advance(200);
+  await cluster.settle(cluster.server("shop", 0)?.close() ?? Promise.reject(new Error("no server")));
+  cluster.simulation.crash("shop/0");
+  const call = timed(cluster, client.unary({}));
+  await cluster.advance(100);
+  cluster.simulation.restart("shop/0");
+  const { tookMs, error } = await call;
+  assert.equal(error, undefined);
+  assert.ok(tookMs < 1200, String(tookMs));
+});
+
 test("an error after several attempts does not claim that none of them reached a handler", async () => {
   await using cluster = createCluster({ seed: 17 });
   // The second does not know the service, which it says with the mark that no handler ran.

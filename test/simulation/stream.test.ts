@@ -199,3 +199,17 @@ test("bulk flows both ways at once through narrow pipes, whole and in order", as
   assert.ok(tookMs > 1000, "4 MB at 4 MB/s cannot take less than a second");
   assert.ok(tookMs < 20_000, String(tookMs));
 });
+
+test("one large message of zeros arrives whole: no piece in its middle is taken for a message", async () => {
+  for (const bytesPerSecond of [Number.POSITIVE_INFINITY, 10_000_000]) {
+    await using cluster = createCluster({ seed: 23, link: { bytesPerSecond, splitShare: 0.5 } });
+    cluster.serve("shop", 1, (server) => probe(server));
+    const client = cluster.client(SafeProbe, "shop");
+    for (const size of [5, 100, 65_525, 65_530, 65_535, 70_000, 102_400, 204_800, 1_048_576]) {
+      const reply = await cluster.settle(client.unary({ body: Buffer.alloc(size) }));
+      assert.equal(reply.body.length, size);
+      const { seenCount } = await cluster.settle(client.upload([{ body: Buffer.alloc(size) }]));
+      assert.equal(seenCount, 1);
+    }
+  }
+});

@@ -223,7 +223,9 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
     }
     this.hasAnswered = true;
     if (ends) {
-      if (isAnswer && httpStatus !== 200 && status < 0) return this.#notGrpc(httpStatus, contentType);
+      if (isAnswer && status < 0 && (httpStatus !== 200 || codec === undefined)) {
+        return this.#notGrpc(httpStatus, contentType);
+      }
       this.trailer = pairs;
       this.#status(status);
       return;

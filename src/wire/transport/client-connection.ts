@@ -46,6 +46,8 @@ export class ClientConnection extends Connection {
   readonly #watch: Watch;
   #pingSent: number;
   #isOpen: boolean;
+  #isLookDue: boolean;
+  readonly #look: () => void;
 
   constructor(
     runtime: Runtime,
@@ -63,6 +65,11 @@ export class ClientConnection extends Connection {
     this.#options = options;
     this.#pingSent = 0;
     this.#isOpen = false;
+    this.#isLookDue = false;
+    this.#look = () => {
+      this.#isLookDue = false;
+      if (!this.isClosed) this.turnRead();
+    };
     this.#watch = new Watch(this);
     runtime.wheel.arm(this.#watch, runtime.world.clock.monotonicMs() + options.connectTimeoutMs);
     this.engine.start();
@@ -92,6 +99,11 @@ export class ClientConnection extends Connection {
       this.scheduleFlush();
     }
     this.engine.release(stream);
+    // It may have been the last of a drained connection, or have left a slot that others wait for; the peer need not say a word then.
+    if ((this.isDraining || this.isRoomWanted) && !this.#isLookDue) {
+      this.#isLookDue = true;
+      this.runtime.world.timers.afterTurn(this.#look);
+    }
   }
 
   /** Watches for silence from now on, if it does not already. Called when a call starts. */

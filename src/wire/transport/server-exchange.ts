@@ -141,6 +141,8 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner {
   /** Ends the call with a status; undefined is OK without metadata. */
   end(status: Status | undefined): void {
     if (this.isEnded) return;
+    // Metadata that a handler set goes in headers of its own, where its caller looks for it, even if there is no message.
+    if (this.header !== undefined) this.sendHead();
     this.isEnded = true;
     if (this.isAbandoned) return;
     this.#status = status;
