@@ -31,6 +31,8 @@ export class CallScope implements TraceWords {
   readonly clock: Clock;
   /** On the monotonic clock; Infinity without one. */
   deadlineMs: number;
+  /** What calls made inside leave of the deadline for the way back. */
+  reserveMs: number;
   priority: Priority;
   trace0: number;
   trace1: number;
@@ -47,6 +49,7 @@ export class CallScope implements TraceWords {
   constructor(clock: Clock) {
     this.clock = clock;
     this.deadlineMs = Infinity;
+    this.reserveMs = 0;
     this.priority = "normal";
     this.trace0 = 0;
     this.trace1 = 0;

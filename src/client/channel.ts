@@ -7,7 +7,7 @@ import type { AnyContract } from "../schema/contract.ts";
 import { DEFAULT_HTTP2_LIMITS } from "../wire/http2/limits.ts";
 import { nodeWorld } from "../world/node.ts";
 import { ChannelCore } from "./channel-core.ts";
-import { type Client, makeClient } from "./create-client.ts";
+import { type Client, makeClient } from "./make-client.ts";
 import {
   type ChannelOptions,
   type ClientOptions,
@@ -79,7 +79,7 @@ export class HoldfastChannel implements Channel {
   }
 
   client<C extends AnyContract>(contract: C, options?: ClientOptions): Client<C> {
-    return makeClient(contract, this, resolveClientOptions(options), false);
+    return makeClient(contract, this, this.core, resolveClientOptions(options), false);
   }
 
   peers(): readonly PeerReport[] {

@@ -45,8 +45,6 @@ import type { ChannelCore, NoPeer } from "./channel-core.ts";
 import type { ClientMethod } from "./client-method.ts";
 import type { CallOptions } from "./options.ts";
 
-/** A parent's deadline, less this for the way back. */
-const PARENT_RESERVE_MS = 5;
 /** A call that finds no peer waits so long at most. */
 const PLACE_TIMEOUT_MS = 10_000;
 const ATTEMPTS_MAX = 3;
@@ -229,7 +227,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
       const { clock } = this.channel.runtime.world;
       // A scope of another world (real code that calls into a simulation) counts on another clock.
       const shiftMs = scope.clock === clock ? 0 : clock.monotonicMs() - scope.clock.monotonicMs();
-      this.deadlineMs = Math.min(this.deadlineMs, scope.deadlineMs + shiftMs - PARENT_RESERVE_MS);
+      this.deadlineMs = Math.min(this.deadlineMs, scope.deadlineMs + shiftMs - scope.reserveMs);
       if (this.deadlineMs <= this.createdMs) {
         this.#end("DEADLINE_EXCEEDED", "the inherited deadline left no time for this call", "DEADLINE", undefined);
         return false;

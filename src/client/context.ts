@@ -76,7 +76,7 @@ class BoundScope extends CallScope implements ScopeChild {
     this.scopeNext = undefined;
     this.#parent = parent;
     if (parent === undefined) return;
-    this.deadlineMs = parent.deadlineMs;
+    this.deadlineMs = parent.deadlineMs - parent.reserveMs;
     this.priority = parent.priority;
     copyTrace(parent, this);
     if (parent.isCancelled) this.cancel(parent.cancelReason);

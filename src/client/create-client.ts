@@ -1,45 +1,11 @@
 /**
- * `createClient`: a contract's methods as functions.
+ * `createClient`: a client with a channel of its own.
  */
-import { failure } from "../call/error.ts";
-import type { Interceptor, Source } from "../call/interceptor.ts";
-import { describeValue } from "../call/options.ts";
-import type { AnyContract, MethodShape, MethodsOf } from "../schema/contract.ts";
-import { planOf } from "../schema/plan.ts";
-import { type Channel, HoldfastChannel } from "./channel.ts";
-import { type ClientMethod, clientMethod } from "./client-method.ts";
-import { ClientStreamCall } from "./client-stream-call.ts";
-import { interceptStream, interceptUnary } from "./intercept.ts";
-import {
-  type CallOptions,
-  type ChannelOptions,
-  checkCallOptions,
-  type ClientOptions,
-  type ResolvedClientOptions,
-  splitOptions,
-} from "./options.ts";
-import { ReplyStreamCall, type Stream } from "./reply-stream.ts";
+import type { AnyContract } from "../schema/contract.ts";
+import { HoldfastChannel } from "./channel.ts";
+import { type Client, makeClient } from "./make-client.ts";
+import { type ChannelOptions, type ClientOptions, splitOptions } from "./options.ts";
 import type { Target } from "./target.ts";
-import { UnaryCall } from "./unary-call.ts";
-
-interface ClientMethods<M extends MethodShape> {
-  unary: (request: M["requestInit"], options?: CallOptions) => Promise<M["reply"]>;
-  "server-stream": (request: M["requestInit"], options?: CallOptions) => Stream<M["reply"]>;
-  "client-stream": (requests: Source<M["requestInit"]>, options?: CallOptions) => Promise<M["reply"]>;
-  bidi: (requests: Source<M["requestInit"]>, options?: CallOptions) => Stream<M["reply"]>;
-}
-
-export interface ClientControl<C extends AnyContract = AnyContract> extends AsyncDisposable {
-  readonly $contract: C;
-  readonly $channel: Channel;
-  /** Ends the client, and its channel if it made that itself: calls in flight may end for `timeoutMs` (default 20000), then they are cut. */
-  $close(options?: { readonly timeoutMs?: number | undefined }): Promise<void>;
-}
-
-/** A contract's methods as functions, and our own members, which begin with `$`. */
-export type Client<C extends AnyContract> = {
-  readonly [K in keyof MethodsOf<C>]: ClientMethods<MethodsOf<C>[K]>[MethodsOf<C>[K]["kind"]];
-} & ClientControl<C>;
 
 /**
  * A client over a channel of its own, closed with the client. Does no I/O: nothing connects before the first call.
@@ -51,94 +17,6 @@ export function createClient<C extends AnyContract>(
   options?: ClientOptions & ChannelOptions,
 ): Client<C> {
   const { client, channel } = splitOptions(options);
-  return makeClient(contract, new HoldfastChannel(target, channel), client, true);
-}
-
-export function makeClient<C extends AnyContract>(
-  contract: C,
-  channel: HoldfastChannel,
-  options: ResolvedClientOptions,
-  ownsChannel: boolean,
-): Client<C> {
-  const plan = planOf(contract);
-  const interceptors = (options.interceptors ?? []) as readonly Interceptor[];
-  const state: ClientState = { isClosed: false };
-  const close = async (how?: { readonly timeoutMs?: number | undefined }): Promise<void> => {
-    state.isClosed = true;
-    if (ownsChannel) await channel.close(how);
-  };
-  const client: Record<string | symbol, unknown> = Object.create(null) as Record<string | symbol, unknown>;
-  for (const method of plan.methods) {
-    client[method.info.name] = methodFunction(channel, clientMethod(method, options.timeoutMs), interceptors, state);
-  }
-  client["$contract"] = contract;
-  client["$channel"] = channel;
-  client["$close"] = close;
-  client[Symbol.asyncDispose] = () => close();
-  return Object.freeze(client) as Client<C>;
-}
-
-interface ClientState {
-  isClosed: boolean;
-}
-
-type AnyMethod = (request: unknown, options?: CallOptions) => unknown;
-
-function methodFunction(
-  channel: HoldfastChannel,
-  method: ClientMethod,
-  interceptors: readonly Interceptor[],
-  state: ClientState,
-): AnyMethod {
-  const { core } = channel;
-  const { clock } = core.runtime.world;
-  if (interceptors.length > 0) {
-    const run = method.isReplyStream ? interceptStream : interceptUnary;
-    return (request, options) => {
-      checkArguments(method, request, options);
-      return state.isClosed ? closed(method) : run(core, method, request, options, interceptors);
-    };
-  }
-  if (method.isReplyStream) {
-    return (request, options) => {
-      checkArguments(method, request, options);
-      const call = new ReplyStreamCall(core, method, request, options, clock.monotonicMs());
-      if (state.isClosed) call.refuse(CLOSED);
-      else call.begin(undefined);
-      return call.watch();
-    };
-  }
-  if (method.isRequestStream) {
-    return (requests, options) => {
-      checkArguments(method, requests, options);
-      const call = new ClientStreamCall(core, method, requests as AsyncIterable<unknown>, options, clock.monotonicMs());
-      if (state.isClosed) call.refuse(CLOSED);
-      else call.begin(undefined);
-      return call.promise;
-    };
-  }
-  return (request, options) => {
-    if (options !== undefined) checkCallOptions(method.plan.info, options);
-    if (state.isClosed) return closed(method);
-    const call = new UnaryCall(core, method, request, options, clock.monotonicMs());
-    call.begin(undefined);
-    return call.promise;
-  };
-}
-
-const CLOSED = { reason: "CLIENT_CLOSED", text: "the client was closed" } as const;
-
-function closed(method: ClientMethod): Promise<never> {
-  const { text, reason } = CLOSED;
-  return Promise.reject(failure({ code: "CANCELLED", text, reason, reached: "no", method: method.plan.info }));
-}
-
-/** What is wrong with a call before it begins is thrown at its line. */
-function checkArguments(method: ClientMethod, request: unknown, options: CallOptions | undefined): void {
-  if (options !== undefined) checkCallOptions(method.plan.info, options);
-  if (!method.isRequestStream) return;
-  const isSource =
-    typeof request === "object" && request !== null && (Symbol.asyncIterator in request || Symbol.iterator in request);
-  if (!isSource)
-    throw new TypeError(`${method.plan.info.path} takes an iterable of requests, got ${describeValue(request)}`);
+  const own = new HoldfastChannel(target, channel);
+  return makeClient(contract, own, own.core, client, true);
 }

@@ -18,15 +18,28 @@ export interface FailedCall {
   readonly trailerPairs: readonly (string | Uint8Array)[] | undefined;
 }
 
+/** What was thrown, or an Error in its place if it cannot be looked at: a proxy whose traps throw must end its own call alone. */
+export function readable(thrown: unknown): unknown {
+  try {
+    RpcError.from(thrown);
+    return thrown;
+  } catch {
+    return new Error("what was thrown cannot be looked at");
+  }
+}
+
 export function statusOf(thrown: unknown, call: FailedCall): Status {
-  if (thrown instanceof RpcError)
-    return thrown.callId === undefined ? ownStatus(thrown, call) : nestedStatus(thrown, call);
-  const text =
-    thrown instanceof InvalidMessageError
+  if (thrown instanceof RpcError) {
+    // What Holdfast made is told by its reason (a closed client, a scope's deadline), what a peer answered by its call.
+    const isNested = thrown.callId !== undefined || thrown.reason !== undefined;
+    return isNested ? nestedStatus(thrown, call) : ownStatus(thrown, call);
+  }
+  const isInvalid = thrown instanceof InvalidMessageError;
+  const text = isInvalid
       ? `the handler's reply cannot be sent (call ${call.id})`
       : `the handler failed (call ${call.id})`;
   return {
-    code: thrown instanceof InvalidMessageError ? "INTERNAL" : "UNKNOWN",
+    code: isInvalid ? "INTERNAL" : "UNKNOWN",
     text,
     metadata: call.trailerPairs,
     details: undefined,

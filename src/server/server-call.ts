@@ -15,10 +15,12 @@ import type { MessageCodec } from "../schema/codec.ts";
 import type { ExchangeOwner, ServerExchange, Status } from "../wire/transport/server-exchange.ts";
 import { WheelEntry } from "../wire/transport/timer-wheel.ts";
 import type { HandlerCall } from "./handler-call.ts";
-import { statusOf } from "./handler-error.ts";
+import { readable, statusOf } from "./handler-error.ts";
 import type { Route } from "./router.ts";
 import type { ServerCore } from "./server-core.ts";
 
+/** Calls that a handler makes end so much earlier than its own, so that it can still answer. */
+const RESERVE_MS = 5;
 /** After its deadline a handler's slot is kept for so long; then it is counted as overdue and the slot is free. */
 const OVERDUE_MS = 5_000;
 
@@ -96,6 +98,7 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     this.core.callBegan();
     if (timeoutMs !== Infinity) {
       this.deadlineMs = this.arrivedMs + timeoutMs;
+      this.reserveMs = RESERVE_MS;
       this.#timer = new CallTimer(this);
       this.core.runtime.wheel.arm(this.#timer, this.deadlineMs);
     }
@@ -219,8 +222,9 @@ export class ServerCall extends CallScope implements ExchangeOwner {
   }
 
   /** Ends with what a handler threw. */
-  fail(thrown: unknown): void {
+  fail(given: unknown): void {
     if (this.isOver) return;
+    const thrown = readable(given);
     const status = statusOf(thrown, this);
     this.#settle(status.code, RpcError.from(thrown));
     this.#answer(status);

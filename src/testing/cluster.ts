@@ -2,7 +2,8 @@
  * A cluster in this process: servers and clients of their own on simulated hosts. The stacks and the frames are the
  * real ones; sockets and time are not, so nothing sleeps, and one seed is one universe.
  */
-import { type Client, createClient } from "../client/create-client.ts";
+import { createClient } from "../client/create-client.ts";
+import type { Client } from "../client/make-client.ts";
 import type { ChannelOptions, ClientOptions } from "../client/options.ts";
 import type { AnyContract } from "../schema/contract.ts";
 import { createServer, type Server } from "../server/create-server.ts";

@@ -26,7 +26,9 @@ export function createNodeNetwork(options: { readonly lookup?: LookupFunction | 
 function connectPlain(address: SocketAddress, lookup: LookupFunction | undefined, events: SocketEvents): NodeSocket {
   const stream = orFailed(() => connect({ ...placeOf(address, lookup), allowHalfOpen: true, noDelay: true }));
   const socket = new NodeSocket(stream, addressText(address), "connect");
-  stream.once("connect", () => socket.open());
+  stream.once("connect", () => {
+    if (!cutIfItself(stream, address)) socket.open();
+  });
   socket.listen(events);
   return socket;
 }
@@ -49,12 +51,25 @@ function connectWithTls(
   });
   const socket = new NodeSocket(stream, addressText(address), stream.connecting ? "connect" : "tls");
   stream.once("connect", () => {
+    if (cutIfItself(stream, address)) return;
     socket.enter("tls");
     stream.setNoDelay(true);
   });
   stream.once("secureConnect", () => socket.open());
   socket.listen(events);
   return socket;
+}
+
+/**
+ * TCP lets a dial to an ephemeral port of this machine, on which nobody listens, meet itself when the kernel chose that very port
+ * for our side (RFC 9293 3.5, simultaneous open). Such a connection would also keep the server from coming back.
+ */
+function cutIfItself(stream: NetSocket, address: SocketAddress): boolean {
+  if (stream.localPort === undefined || stream.localPort !== stream.remotePort) return false;
+  if (stream.localAddress !== stream.remoteAddress) return false;
+  const error = new Error(`connect ECONNREFUSED ${addressText(address)}: nobody listens, the dial met itself`);
+  stream.destroy(Object.assign(error, { code: "ECONNREFUSED" }));
+  return true;
 }
 
 type Place =

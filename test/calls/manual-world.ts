@@ -1,6 +1,7 @@
 /**
  * The real network with a clock that only the test moves.
  */
+import { turns } from "./gate.ts";
 import type { Timer } from "../../src/world/timers.ts";
 import { nodeWorld } from "../../src/world/node.ts";
 import type { World } from "../../src/world/world.ts";
@@ -8,6 +9,8 @@ import type { World } from "../../src/world/world.ts";
 export interface ManualWorld extends World {
   /** Moves the clock and runs what has become due, in order. */
   advance(ms: number): void;
+  /** Moves the clock in steps of 10 ms until the promise has settled. */
+  settle<T>(promise: Promise<T>): Promise<T>;
   /** Timers that wait. */
   readonly waiting: number;
 }
@@ -45,6 +48,18 @@ export function manualWorld(): ManualWorld {
       const untilMs = nowMs + ms;
       runDue(untilMs);
       nowMs = untilMs;
+    },
+    async settle(promise) {
+      let isSettled = false;
+      const settled = (): void => {
+        isSettled = true;
+      };
+      promise.then(settled, settled);
+      for (let step = 0; !isSettled && step < 10_000; step++) {
+        await turns(3);
+        this.advance(10);
+      }
+      return promise;
     },
     get waiting() {
       return entries.size;
