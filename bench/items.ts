@@ -1,3 +1,6 @@
+/**
+ * What streams carry in the benchmarks.
+ */
 import type { Item } from "./contender.ts";
 
 /** `count` items numbered from 0, each with a text of `size` characters: what streams carry in both directions. */

@@ -69,11 +69,13 @@ let factsUnderway: FailureFacts | undefined;
 
 /** The one error of calls. `instanceof` holds across two copies of the package. `message` is "CODE: text". */
 export class RpcError extends Error {
+  /** What kind of failure it is, by gRPC's name. */
   readonly code: Code;
   /** The server's words, without the code that `message` puts in front. */
   readonly text: string;
   /** Set if Holdfast, not a server's handler, ended the call. */
   readonly reason: Reason | undefined;
+  /** The call's id, as in every record and on the server; undefined for an error that you made. */
   readonly callId: string | undefined;
   /** Whether a handler may have begun. */
   readonly reached: "no" | "maybe" | "yes";
@@ -134,6 +136,7 @@ export class RpcError extends Error {
     return this.#facts.metadata ?? emptyMetadata;
   }
 
+  /** What the server added; see `detail` for one of a known type. */
   get details(): readonly ErrorDetail[] {
     return this.#facts.details ?? noDetails;
   }

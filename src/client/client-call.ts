@@ -4,7 +4,7 @@
  */
 import type { Code } from "../call/code.ts";
 import { codeOf } from "../call/code.ts";
-import { failure, type RpcError } from "../call/error.ts";
+import { failure, RpcError } from "../call/error.ts";
 import type { Blame, Fault } from "../call/fault.ts";
 import {
   CALL_ID_BYTES,
@@ -51,6 +51,8 @@ const ATTEMPTS_MAX = 3;
 /** Fixed fields, ids and trace of a request's headers, at most. */
 const HEAD_BYTES = 640;
 
+/** What a header may hold (RFC 9113 section 8.2.1). */
+const TOKEN = /^[!-~](?:[ -~]*[!-~])?$/;
 const scratch: Buffer = Buffer.alloc(64);
 const NO_PAIRS: readonly (string | Uint8Array)[] = [];
 
@@ -220,7 +222,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     this.trace3 = scope.trace3;
     this.traceFlags = scope.traceFlags;
     if (scope.isCancelled) {
-      this.#end("CANCELLED", "the call that this one belongs to has ended", "CANCELLED_BY_CALLER", scope.cancelReason);
+      this.scopeCancelled(scope.cancelReason);
       return false;
     }
     if (scope.deadlineMs !== Infinity) {
@@ -239,16 +241,24 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
 
   #listen(signal: AbortSignal): boolean {
     if (signal.aborted) {
-      this.scopeCancelled(signal.reason);
+      this.cancelled(signal.reason);
       return false;
     }
-    this.#onAbort = () => this.scopeCancelled(signal.reason);
+    this.#onAbort = () => this.cancelled(signal.reason);
     signal.addEventListener("abort", this.#onAbort, { once: true });
     return true;
   }
 
-  /** Cancelled by the parent, by the signal, or by leaving the stream. */
+  /** What the call belongs to has ended; if its time was over, so was the call's, whichever timer came first. */
   scopeCancelled(reason: unknown): void {
+    const isLate = reason instanceof RpcError && reason.reason === "DEADLINE";
+    const text = "the deadline of what the call belongs to has passed";
+    if (isLate) this.#end("DEADLINE_EXCEEDED", text, "DEADLINE", reason);
+    else this.#end("CANCELLED", "what the call belongs to has ended", "CANCELLED_BY_CALLER", reason);
+  }
+
+  /** Cancelled by the signal, or by leaving the stream. */
+  protected cancelled(reason: unknown): void {
     this.#end("CANCELLED", "the caller cancelled the call", "CANCELLED_BY_CALLER", reason);
   }
 
@@ -339,7 +349,13 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     const abort = new AbortController();
     this.#onOver = () => abort.abort();
     try {
-      this.#token = await ask({ method: this.method.plan.info, isRefresh: this.#hasRefreshed, signal: abort.signal });
+      const facts = { method: this.method.plan.info, isRefresh: this.#hasRefreshed, signal: abort.signal };
+      // A call may start in the turn of a socket, whose scope is that of another call.
+      const token = await scopes.run(this.scope, ask, facts);
+      if (typeof token !== "string" || !TOKEN.test(token)) {
+        throw new TypeError("a token must be a text of printable ASCII without spaces at its ends");
+      }
+      this.#token = token;
     } catch (error) {
       this.#end("UNAUTHENTICATED", "no token could be had for the call", undefined, error);
       return;

@@ -190,9 +190,14 @@ describe("a nested call's failure that a handler lets through", () => {
         return {};
       },
       echo: (request) => below.client.echo(request),
-      placeOrder: () => within({ timeoutMs: 1 }, async (signal) => new Promise((_, reject) => {
-        signal.addEventListener("abort", () => reject(signal.reason));
-      })),
+      placeOrder: () =>
+        within(
+          { timeoutMs: 1 },
+          async (signal) =>
+            new Promise((_, reject) => {
+              signal.addEventListener("abort", () => reject(signal.reason));
+            }),
+        ),
     });
     const unready = await assertFails(above.client.add({}), "UNAVAILABLE");
     assert.ok(!unready.message.includes("127.0.0.1"), unready.message);

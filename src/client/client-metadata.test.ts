@@ -143,7 +143,10 @@ describe("metadata", () => {
       },
     });
     for (const name of ["grpc-timeout", "holdfast-call-id", ":path", "content-type", "user-agent", "connection"]) {
-      assert.throws(() => pair.client.add({}, { metadata: { [name]: "1" } }), { name: "TypeError", message: /transport/ });
+      assert.throws(() => pair.client.add({}, { metadata: { [name]: "1" } }), {
+        name: "TypeError",
+        message: /transport/,
+      });
       assert.throws(() => pair.client.down({}, { metadata: { [name]: "1" } }), TypeError);
     }
     await pair.client.add({});
@@ -211,7 +214,8 @@ describe("onReply", () => {
     await pair.client.add({}, { onReply: () => told.push("reply") }).then(() => told.push("settled"));
     assert.deepEqual(told, ["reply", "settled"]);
     const left: ReplyInfo[] = [];
-    for await (const _ of pair.client.down({ count: 1_000, size: 1_000 }, { onReply: (info) => left.push(info) })) break;
+    for await (const _ of pair.client.down({ count: 1_000, size: 1_000 }, { onReply: (info) => left.push(info) }))
+      break;
     assert.equal(left.length, 1);
   });
 });

@@ -24,7 +24,9 @@ interface Intercepted {
   readonly abort: AbortController;
   readonly call: InterceptedClientCall;
   executions: number;
+  /** What `onReply` is to be told: that of the last execution. */
   info: ReplyInfo | undefined;
+  isTold: boolean;
 }
 
 /** A call that ends in one reply. */
@@ -44,9 +46,9 @@ export async function interceptUnary(
       throw failure({ code: "UNIMPLEMENTED", text: "an interceptor returned no reply", method: method.plan.info });
     return first.value;
   } catch (error) {
-    throw RpcError.from(error);
+    throw callError(state, error);
   } finally {
-    if (state.info !== undefined) options?.onReply?.(state.info);
+    tell(state, options);
   }
 }
 
@@ -60,10 +62,32 @@ export function interceptStream(
 ): Stream<unknown> {
   const state = intercepted(core, method, request, options);
   const reply = Promise.resolve().then(() => chain(state, interceptors)(state.call));
-  reply.catch(() => {});
-  return new InterceptedStream(state.abort, reply, () => {
-    if (state.info !== undefined) options?.onReply?.(state.info);
-  });
+  const ended = (): void => tell(state, options);
+  // Whether or not anybody reads it: the call ends.
+  reply.then((given) => given.done).then(ended, ended);
+  return new InterceptedStream(state, reply, ended);
+}
+
+/** Tells `onReply`, once. */
+function tell(state: Intercepted, options: CallOptions | undefined): void {
+  const { info } = state;
+  if (state.isTold || info === undefined) return;
+  state.isTold = true;
+  try {
+    options?.onReply?.(info);
+  } catch (error) {
+    // The call has its outcome: the listener's bug goes to the process alone.
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
+
+/** What the caller gets for what an interceptor threw. It has the call's id, so that no handler above passes its words on. */
+function callError(state: Intercepted, thrown: unknown): RpcError {
+  if (thrown instanceof RpcError) return thrown;
+  const { code, text } = RpcError.from(thrown);
+  return failure({ code, text, method: state.method.plan.info, callId: state.call.id, cause: thrown });
 }
 
 function intercepted(
@@ -86,7 +110,7 @@ function intercepted(
     deadlineMs: world.clock.monotonicMs() + timeoutMs,
     changes: [],
   });
-  return { core, method, id, abort, call, executions: 0, info: undefined };
+  return { core, method, id, abort, call, executions: 0, info: undefined, isTold: false };
 }
 
 function chain(state: Intercepted, interceptors: readonly Interceptor[]): Next {
@@ -169,13 +193,13 @@ function messagesOf(reply: Reply): AsyncIterable<unknown> {
 
 /** A reply stream behind interceptors. */
 class InterceptedStream implements Stream<unknown> {
-  readonly #abort: AbortController;
+  readonly #state: Intercepted;
   readonly #reply: Promise<Reply>;
   readonly #ended: () => void;
   #isTaken: boolean;
 
-  constructor(abort: AbortController, reply: Promise<Reply>, ended: () => void) {
-    this.#abort = abort;
+  constructor(state: Intercepted, reply: Promise<Reply>, ended: () => void) {
+    this.#state = state;
     this.#reply = reply;
     this.#ended = ended;
     this.#isTaken = false;
@@ -187,7 +211,7 @@ class InterceptedStream implements Stream<unknown> {
     );
   }
   cancel(reason?: unknown): void {
-    this.#abort.abort(reason);
+    this.#state.abort.abort(reason);
   }
   async [Symbol.asyncDispose](): Promise<void> {
     this.cancel();
@@ -204,7 +228,7 @@ class InterceptedStream implements Stream<unknown> {
       isDone = true;
     } catch (error) {
       isDone = true;
-      throw RpcError.from(error);
+      throw callError(this.#state, error);
     } finally {
       if (!isDone) this.cancel();
       this.#ended();

@@ -6,12 +6,18 @@ import type { Deadline } from "../call/deadline.ts";
 import type { InterceptedCall, Outcome, Reply, Source } from "../call/interceptor.ts";
 import { emptyMetadata, type Metadata, metadataFrom, type MetadataInit } from "../call/metadata.ts";
 import type { MethodInfo, Priority } from "../call/method.ts";
-import type { Options } from "../call/options.ts";
+import { anyOption, numberOption, type Options, resolveOptions } from "../call/options.ts";
 import { scopes } from "../call/scope.ts";
 import { type Change, changedMessages, StreamReply } from "../call/stream-reply.ts";
 import type { World } from "../world/world.ts";
 import type { ClientMethod } from "./client-method.ts";
 import type { CallOptions, ReplyInfo } from "./options.ts";
+
+const changeShape = {
+  metadata: anyOption<MetadataInit>(),
+  signal: anyOption<AbortSignal>(),
+  timeoutMs: numberOption({ default: undefined, min: 1, max: 86_400_000, infinity: true }),
+};
 
 interface Facts extends CallOptions {
   readonly deadlineMs: number;
@@ -58,11 +64,12 @@ export class InterceptedClientCall implements InterceptedCall {
   }
   with(change: Options<{ metadata: MetadataInit; signal: AbortSignal; timeoutMs: number }>): InterceptedCall {
     const facts = this.#facts;
-    const ownMs = change.timeoutMs === undefined ? Infinity : this.#world.clock.monotonicMs() + change.timeoutMs;
+    const { metadata, signal, timeoutMs } = resolveOptions("", change, changeShape);
+    const ownMs = timeoutMs === undefined ? Infinity : this.#world.clock.monotonicMs() + timeoutMs;
     return this.#changed({
       ...facts,
-      metadata: change.metadata === undefined ? facts.metadata : metadataFrom(change.metadata),
-      signal: change.signal === undefined ? facts.signal : AbortSignal.any([facts.signal, change.signal]),
+      metadata: metadata === undefined ? facts.metadata : metadataFrom(metadata),
+      signal: signal === undefined ? facts.signal : AbortSignal.any([facts.signal, signal]),
       deadlineMs: Math.min(facts.deadlineMs, ownMs),
     });
   }

@@ -11,11 +11,7 @@ import type { ChannelCore } from "./channel-core.ts";
 import { type ClientMethod, clientMethod } from "./client-method.ts";
 import { ClientStreamCall } from "./client-stream-call.ts";
 import { interceptStream, interceptUnary } from "./intercept.ts";
-import {
-  type CallOptions,
-  checkCallOptions,
-  type ResolvedClientOptions,
-} from "./options.ts";
+import { type CallOptions, checkCallOptions, type ResolvedClientOptions } from "./options.ts";
 import { ReplyStreamCall, type Stream } from "./reply-stream.ts";
 import { UnaryCall } from "./unary-call.ts";
 
@@ -81,15 +77,19 @@ function methodFunction(
     const run = method.isReplyStream ? interceptStream : interceptUnary;
     return (request, options) => {
       checkArguments(method, request, options);
-      return state.isClosed ? closed(method) : run(core, method, request, options, interceptors);
+      // As the calls without interceptors do in their constructor: a wrong value throws at this line.
+      if (options?.timeoutMs !== undefined) method.checkTimeout(options.timeoutMs);
+      if (options?.metadata !== undefined) method.pairsOf(options.metadata);
+      if (!state.isClosed) return run(core, method, request, options, interceptors);
+      return method.isReplyStream ? closedStream(core, method, request, options) : closed(method);
     };
   }
   if (method.isReplyStream) {
     return (request, options) => {
       checkArguments(method, request, options);
+      if (state.isClosed) return closedStream(core, method, request, options);
       const call = new ReplyStreamCall(core, method, request, options, clock.monotonicMs());
-      if (state.isClosed) call.refuse(CLOSED);
-      else call.begin(undefined);
+      call.begin(undefined);
       return call.watch();
     };
   }
@@ -116,6 +116,17 @@ const CLOSED = { reason: "CLIENT_CLOSED", text: "the client was closed" } as con
 function closed(method: ClientMethod): Promise<never> {
   const { text, reason } = CLOSED;
   return Promise.reject(failure({ code: "CANCELLED", text, reason, reached: "no", method: method.plan.info }));
+}
+
+function closedStream(
+  core: ChannelCore,
+  method: ClientMethod,
+  request: unknown,
+  options: CallOptions | undefined,
+): Stream<unknown> {
+  const call = new ReplyStreamCall(core, method, request, options, core.runtime.world.clock.monotonicMs());
+  call.refuse(CLOSED);
+  return call.watch();
 }
 
 /** What is wrong with a call before it begins is thrown at its line. */

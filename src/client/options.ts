@@ -70,6 +70,7 @@ export interface ChannelOptions {
   readonly world?: World | undefined;
 }
 
+/** What all calls of one client share. */
 export interface ClientOptions {
   /** Wrapped around every logical call, the first outermost. Default none. */
   readonly interceptors?: readonly Interceptor[] | undefined;
@@ -86,6 +87,7 @@ export interface ReplyInfo {
   readonly attempts: number;
 }
 
+/** How one call differs from the others of its client. */
 export interface CallOptions {
   /** Aborting it cancels the call. Default none. */
   readonly signal?: AbortSignal | undefined;

@@ -93,13 +93,20 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
 
   cancel(reason?: unknown): void {
     if (!this.isOver) {
-      this.scopeCancelled(reason);
+      this.cancelled(reason);
       return;
     }
     // All of it has arrived; what has not been read yet is not to be read any more.
     const text = "the caller cancelled the call";
     const method = this.method.plan.info;
-    const error = failure({ code: "CANCELLED", text, reason: "CANCELLED_BY_CALLER", reached: "yes", method, cause: reason });
+    const error = failure({
+      code: "CANCELLED",
+      text,
+      reason: "CANCELLED_BY_CALLER",
+      reached: "yes",
+      method,
+      cause: reason,
+    });
     this.#inbox?.fail(error, true);
   }
 

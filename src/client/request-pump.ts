@@ -2,6 +2,7 @@
  * Hot path: a stream of requests into attempts, pulled only when the peer's window has room. What was sent is held, up to
  * 1 MiB, until the call is committed, so that a call which never reached a handler can be sent elsewhere.
  */
+import { AsyncResource } from "node:async_hooks";
 import type { ClientAttempt } from "../wire/transport/client-attempt.ts";
 
 const HELD_BYTES_MAX = 1_048_576;
@@ -14,7 +15,8 @@ export interface PumpOwner {
   requestRefused(error: unknown): void;
 }
 
-export class RequestPump {
+/** Its context is the caller's: the source's code runs there, and not in that of the socket which makes room for it. */
+export class RequestPump extends AsyncResource {
   readonly #owner: PumpOwner;
   readonly #source: AsyncIterator<unknown> | Iterator<unknown>;
   /** Pulled and not yet dropped; the first has number `#base`. */
@@ -28,6 +30,7 @@ export class RequestPump {
   #wake: (() => void) | undefined;
 
   constructor(owner: PumpOwner, source: AsyncIterable<unknown> | Iterable<unknown>) {
+    super("HoldfastRequests");
     this.#owner = owner;
     this.#source = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
     this.#held = [];
@@ -122,7 +125,7 @@ export class RequestPump {
 
   async #pull(): Promise<void> {
     try {
-      const result = await this.#source.next();
+      const result = await this.runInAsyncScope(nextOf, undefined, this.#source);
       if (this.#isExhausted) return;
       if (result.done === true) this.#isExhausted = true;
       else this.#held.push(result.value);
@@ -140,4 +143,10 @@ export class RequestPump {
     this.#wake = undefined;
     wake?.();
   }
+}
+
+function nextOf(
+  source: AsyncIterator<unknown> | Iterator<unknown>,
+): Promise<IteratorResult<unknown>> | IteratorResult<unknown> {
+  return source.next();
 }

@@ -55,6 +55,7 @@ export interface DrainReport {
   readonly tookMs: number;
 }
 
+/** Services behind doors, with an end in good order. */
 export interface Server extends InProcess, AsyncDisposable {
   /** Adds a service. TypeError for a missing or unknown handler, or a service added before. */
   service<C extends AnyContract>(contract: C, handlers: Handlers<C>, options?: ServiceOptions): this;

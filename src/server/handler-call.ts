@@ -5,6 +5,7 @@ import type { Call } from "../call/call.ts";
 import type { Peer } from "../call/peer.ts";
 import type { Principal } from "../call/principal.ts";
 
+/** The facts of the call being handled, and its reply's metadata. */
 export interface HandlerCall<P extends Principal = Principal> extends Call {
   readonly side: "server";
   /** Who is at the other end of the connection. */

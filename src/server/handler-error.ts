@@ -36,8 +36,8 @@ export function statusOf(thrown: unknown, call: FailedCall): Status {
   }
   const isInvalid = thrown instanceof InvalidMessageError;
   const text = isInvalid
-      ? `the handler's reply cannot be sent (call ${call.id})`
-      : `the handler failed (call ${call.id})`;
+    ? `the handler's reply cannot be sent (call ${call.id})`
+    : `the handler failed (call ${call.id})`;
   return {
     code: isInvalid ? "INTERNAL" : "UNKNOWN",
     text,

@@ -4,8 +4,11 @@
  */
 import type { Interceptor, Next, Outcome, Reply } from "../call/interceptor.ts";
 import { StreamReply } from "../call/stream-reply.ts";
+import { AsyncLocalStorage } from "node:async_hooks";
+import { scopes } from "../call/scope.ts";
+import { ChangedCall } from "./changed-call.ts";
 import { InterceptedServerCall } from "./intercepted-call.ts";
-import { type ServerCall, sendAll } from "./server-call.ts";
+import { iteratorOf, type ServerCall, sendAll } from "./server-call.ts";
 
 export function runIntercepted(call: ServerCall, request: unknown): void {
   const interceptors: readonly Interceptor[] = [...call.core.interceptors, ...call.route.interceptors];
@@ -26,9 +29,52 @@ export function runIntercepted(call: ServerCall, request: unknown): void {
 async function runInner(call: ServerCall, intercepted: InterceptedServerCall, done: Promise<Outcome>): Promise<Reply> {
   const { route } = call;
   const input = route.isRequestStream ? intercepted.requests() : await first(intercepted.requests());
-  const result = route.handler(input, call.call);
-  if (!route.isReplyStream) return new StreamReply([await result], call.headerMetadata, done, []);
-  return new StreamReply(result as AsyncIterable<unknown>, call.headerMetadata, done, []);
+  const { changed } = intercepted;
+  const inner = changed === undefined ? undefined : new ChangedCall(call, changed);
+  const scope = inner ?? call;
+  let isStreaming = false;
+  try {
+    const result = scopes.run(scope, route.handler, input, scope.call);
+    if (!route.isReplyStream) {
+      const reply = await (inner === undefined ? result : inner.bounded(result));
+      return new StreamReply([reply], call.headerMetadata, done, []);
+    }
+    // The interceptors' own context (an AsyncLocalStorage of theirs) holds in every step of the stream.
+    const context = scopes.run(scope, () => AsyncLocalStorage.snapshot());
+    const replies = steps(iteratorOf(result, route.plan.info.path), context, inner);
+    isStreaming = true;
+    return new StreamReply(replies, call.headerMetadata, done, []);
+  } finally {
+    if (!isStreaming) inner?.end();
+  }
+}
+
+/** A handler's replies, each step taken in the given context and within the inner call's deadline. */
+async function* steps(
+  iterator: AsyncIterator<unknown> | Iterator<unknown>,
+  context: ReturnType<typeof AsyncLocalStorage.snapshot>,
+  inner: ChangedCall | undefined,
+): AsyncGenerator<unknown> {
+  let isDone = false;
+  try {
+    for (;;) {
+      const step = context(() => iterator.next());
+      const result = await (inner === undefined ? step : inner.bounded(step));
+      if (result.done === true) {
+        isDone = true;
+        return;
+      }
+      yield result.value;
+    }
+  } catch (error) {
+    // A handler that is late is told by its signal; waiting for it here would keep its caller waiting.
+    isDone = true;
+    if (inner?.isCancelled === true) void Promise.resolve(context(() => iterator.return?.())).catch(() => {});
+    throw error;
+  } finally {
+    inner?.end();
+    if (!isDone) await context(() => iterator.return?.());
+  }
 }
 
 async function first(messages: AsyncIterable<unknown>): Promise<unknown> {

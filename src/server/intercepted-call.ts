@@ -6,10 +6,17 @@ import type { InterceptedCall, Outcome, Reply, Source } from "../call/intercepto
 import { type Metadata, metadataFrom, type MetadataInit } from "../call/metadata.ts";
 import { type Change, changedMessages, StreamReply } from "../call/stream-reply.ts";
 import type { MethodInfo, Priority } from "../call/method.ts";
-import type { Options } from "../call/options.ts";
+import { anyOption, numberOption, type Options, resolveOptions } from "../call/options.ts";
 import type { ServerCall } from "./server-call.ts";
 
-interface Changed {
+const changeShape = {
+  metadata: anyOption<MetadataInit>(),
+  signal: anyOption<AbortSignal>(),
+  timeoutMs: numberOption({ default: undefined, min: 1, max: 86_400_000, infinity: true }),
+};
+
+/** What `with` and `map` have changed. */
+export interface Changed {
   readonly metadata?: Metadata | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly deadlineMs?: number | undefined;
@@ -54,11 +61,13 @@ export class InterceptedServerCall implements InterceptedCall {
   }
   with(change: Options<{ metadata: MetadataInit; signal: AbortSignal; timeoutMs: number }>): InterceptedCall {
     const nowMs = this.#call.core.runtime.world.clock.monotonicMs();
+    const { metadata, signal, timeoutMs } = resolveOptions("", change, changeShape);
+    const before = this.#changed;
     return new InterceptedServerCall(this.#call, this.#requests, this.#done, {
-      ...this.#changed,
-      metadata: change.metadata === undefined ? this.#changed.metadata : metadataFrom(change.metadata),
-      signal: change.signal === undefined ? this.#changed.signal : AbortSignal.any([this.signal, change.signal]),
-      deadlineMs: change.timeoutMs === undefined ? this.#changed.deadlineMs : nowMs + change.timeoutMs,
+      ...before,
+      metadata: metadata === undefined ? before.metadata : metadataFrom(metadata),
+      signal: signal === undefined ? before.signal : AbortSignal.any([this.signal, signal]),
+      deadlineMs: timeoutMs === undefined ? before.deadlineMs : Math.min(before.deadlineMs ?? Infinity, nowMs + timeoutMs),
     });
   }
   map(change: Change): InterceptedCall {
@@ -67,6 +76,11 @@ export class InterceptedServerCall implements InterceptedCall {
   }
   reply(messages: Source<unknown>): Reply {
     return new StreamReply(messages, metadataFrom(undefined), this.#done, []);
+  }
+  /** What the handler is to see changed; undefined if it sees its call as it came. */
+  get changed(): Changed | undefined {
+    const { metadata, signal, deadlineMs } = this.#changed;
+    return metadata === undefined && signal === undefined && deadlineMs === undefined ? undefined : this.#changed;
   }
   /** The request messages, changed. */
   requests(): AsyncIterable<unknown> {

@@ -27,6 +27,7 @@ export interface ServerLimits {
   readonly connectionsMax?: number | undefined;
 }
 
+/** How a server serves. */
 export interface ServerOptions {
   /** Wrapped around every handler, the first outermost. Default none. */
   readonly interceptors?: readonly Interceptor[] | undefined;

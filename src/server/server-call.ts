@@ -335,12 +335,23 @@ export async function sendAll(call: ServerCall, source: unknown): Promise<void> 
   try {
     if (isAsyncIterable(source)) await sendAsync(call, source[Symbol.asyncIterator]());
     else if (isIterable(source)) await sendSync(call, source);
-    else throw new TypeError(`${call.route.plan.info.path} must return an iterable of replies`);
+    else throw notIterable(call.route.plan.info.path);
     call.finish();
   } catch (error) {
     call.fail(error);
   }
   call.handlerEnded();
+}
+
+/** The iterator of what a handler returned. TypeError if it has none. */
+export function iteratorOf(source: unknown, path: string): AsyncIterator<unknown> | Iterator<unknown> {
+  if (isAsyncIterable(source)) return source[Symbol.asyncIterator]();
+  if (isIterable(source)) return source[Symbol.iterator]();
+  throw notIterable(path);
+}
+
+function notIterable(path: string): TypeError {
+  return new TypeError(`${path} must return an iterable of replies`);
 }
 
 async function sendAsync(call: ServerCall, iterator: AsyncIterator<unknown>): Promise<void> {

@@ -209,7 +209,10 @@ describe("cancellation", () => {
     const work = within({ signal: controller.signal }, () => pair.client.add({}));
     controller.abort("stop");
     assert.equal((await assertFails(work, "CANCELLED")).cause, "stop");
-    await assertFails(within({ timeoutMs: 20 }, () => pair.client.add({})), "DEADLINE_EXCEEDED");
+    await assertFails(
+      within({ timeoutMs: 20 }, () => pair.client.add({})),
+      "DEADLINE_EXCEEDED",
+    );
     const outer = new AbortController();
     const nested = within({ signal: outer.signal }, () => within({}, () => pair.client.add({})));
     outer.abort("outer");

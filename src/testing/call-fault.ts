@@ -74,7 +74,8 @@ export class CallFaults {
     checkRange("share", share, 0, 1);
     if (!path.startsWith("/")) throw new RangeError(`path must begin with "/", got ${describeValue(path)}`);
     if (injection.kind === "delay") checkRange("delayMs", injection.delayMs, 0, 86_400_000);
-    else if (!isCode(injection.code)) throw new TypeError(`code must be a failure, got ${describeValue(injection.code)}`);
+    else if (!isCode(injection.code))
+      throw new TypeError(`code must be a failure, got ${describeValue(injection.code)}`);
     const nowMs = this.nowMs();
     // Faults that are over are forgotten here, so that a long simulation does not gather them.
     this.faults = this.faults.filter(({ untilMs }) => untilMs > nowMs);
@@ -102,7 +103,9 @@ export class CallFaults {
 
 /** Whether a call fault, and not the network, is asked for. */
 export function isCallInjection(injection: { readonly kind: string }): injection is CallInjection {
-  return injection.kind === "fail" || (injection.kind === "delay" && "path" in injection && injection.path !== undefined);
+  return (
+    injection.kind === "fail" || (injection.kind === "delay" && "path" in injection && injection.path !== undefined)
+  );
 }
 
 /** Lets every service that is added from now on meet these faults. Gives back the same server. */
@@ -145,7 +148,13 @@ function faultyHandler(handler: Handler, kind: CallKind, meet: () => Ordeal | un
   };
 }
 
-async function late(handler: Handler, input: unknown, call: HandlerCall, ordeal: Ordeal, world: World): Promise<unknown> {
+async function late(
+  handler: Handler,
+  input: unknown,
+  call: HandlerCall,
+  ordeal: Ordeal,
+  world: World,
+): Promise<unknown> {
   await suffer(ordeal, call, world);
   return handler(input, call);
 }

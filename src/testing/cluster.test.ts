@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { AddReplySchema, AddRequestSchema, Calculator } from "../../examples/gen/calc/v1/calc_pb.ts";
+import { RpcError } from "../call/error.ts";
 import type { Server } from "../server/create-server.ts";
 import type { SocketAddress } from "../world/network.ts";
 import { createCluster, type Cluster } from "./cluster.ts";
@@ -115,6 +116,29 @@ test("gives the same log for the same seed, with real stacks in it", async () =>
   assert.notEqual(await play(3), await play(4));
 });
 
+test("clients call from the host that is named, each over connections of its own", async () => {
+  await using cluster = createCluster();
+  cluster.serve("calc", 2, calculator);
+  const here = cluster.client(Calculator, "calc");
+  const there = cluster.client(Calculator, "calc", { host: "laptop", timeoutMs: 500 });
+  assert.equal((await cluster.settle(here.add({ a: 1, b: 2 }))).result, 3);
+  cluster.inject({ kind: "partition", between: ["laptop", "calc"] });
+  assert.equal((await cluster.settle(here.add({ a: 2, b: 2 }))).result, 4);
+  const failing = there.add({ a: 1, b: 2 }).catch((error: unknown) => error);
+  const error = await cluster.settle(failing);
+  assert.ok(error instanceof RpcError && error.reason === "DEADLINE");
+});
+
+test("ends the clients' open calls when it is disposed of", async () => {
+  const cluster = createCluster();
+  cluster.serve("calc", 1, calculator);
+  cluster.inject({ kind: "delay", path: "/", delayMs: 60_000 });
+  const failing = assert.rejects(cluster.client(Calculator, "calc").add({ a: 1, b: 2 }), { code: "UNAVAILABLE" });
+  await cluster.advance(100);
+  await cluster[Symbol.asyncDispose]();
+  await failing;
+});
+
 test("refuses names and numbers that cannot be", async () => {
   await using cluster = createCluster();
   cluster.serve("calc", 1, calculator);
@@ -122,6 +146,9 @@ test("refuses names and numbers that cannot be", async () => {
   assert.throws(() => cluster.serve("client", 1, calculator), RangeError);
   assert.throws(() => cluster.serve("a/b", 1, calculator), RangeError);
   assert.throws(() => cluster.serve("other", 0, calculator), /replicas must be 1\.\.1000, got 0/);
+  assert.throws(() => cluster.client(Calculator, "nothing"), /nothing is served as "nothing"/);
+  assert.throws(() => cluster.client(Calculator, "calc", { host: "calc/0" }), /cannot be on "calc\/0"/);
+  assert.throws(() => cluster.client(Calculator, "calc", { timeoutMs: 0 }), RangeError);
   assert.throws(() => cluster.target("nothing"), /nothing is served as "nothing"/);
 });
 

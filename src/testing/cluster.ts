@@ -131,7 +131,8 @@ class SimulatedCluster implements Cluster {
 
   client<C extends AnyContract>(contract: C, name: string, options: ClusterClientOptions = {}): Client<C> {
     const { host = clientHost, ...rest } = options;
-    if (host.includes("/") || this.targets.has(host)) throw new RangeError(`a client cannot be on "${host}", a replica's`);
+    if (host.includes("/") || this.targets.has(host))
+      throw new RangeError(`a client cannot be on "${host}", a replica's`);
     const client = createClient(contract, this.target(name), {
       ...rest,
       world: this.simulation.host(host),

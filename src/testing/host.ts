@@ -59,9 +59,9 @@ export class Host {
     return this.freezes > 0;
   }
 
-  /** Freezes add up: each needs its own thaw. */
+  /** Freezes add up: each needs its own thaw. What is dead cannot freeze, and the next process does not start frozen. */
   freeze(): void {
-    this.freezes++;
+    if (this.process.isAlive) this.freezes++;
   }
 
   thaw(): void {

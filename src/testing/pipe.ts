@@ -243,7 +243,14 @@ export class Pipe {
       const head = this.wire[this.wireHead];
       if (head === undefined || head.arriveAtMs > this.universe.nowMs) break;
       if (head.isLost || this.link.cuts > 0 || !this.link.to.isUp) {
-        this.stall(head);
+        this.logLoss(head);
+        this.sendLater(head);
+        return;
+      }
+      if (this.isAnsweredByReset(head)) {
+        // Not acknowledged: if the reset is lost, the next try brings another one.
+        this.target.resetPeer();
+        this.sendLater(head);
         return;
       }
       this.wireHead++;
@@ -258,18 +265,21 @@ export class Pipe {
     this.awaitArrival();
   }
 
-  /** What arrives waits until the sender's timer has expired and it was sent again. */
-  private stall(head: Segment): void {
+  private logLoss(head: Segment): void {
     const { universe, link } = this;
-    universe.log.add(
-      "lose",
-      universe.nowMs,
-      link.from.index,
-      link.to.index,
-      this.source.id,
-      head.bytes?.length ?? 0,
-      0,
-    );
+    const length = head.bytes?.length ?? 0;
+    universe.log.add("lose", universe.nowMs, link.from.index, link.to.index, this.source.id, length, 0);
+  }
+
+  /** A machine that was started anew knows nothing of the stream; one that goes on answers a late end with nothing. */
+  private isAnsweredByReset({ bytes }: Segment): boolean {
+    const { kernel } = this.target;
+    return kernel === "gone" || (kernel !== "open" && bytes !== undefined);
+  }
+
+  /** What arrives waits until the sender's timer has expired and it was sent again. */
+  private sendLater(head: Segment): void {
+    const { universe, link } = this;
     if (this.isDead) {
       this.stop("wire");
       return;
@@ -307,15 +317,8 @@ export class Pipe {
   private hand(segment: Segment): boolean {
     const { universe, link, target } = this;
     const { bytes, word } = segment;
-    if (target.kernel !== "open") {
-      // A machine that was started anew knows nothing of the stream; one that goes on answers a late end with nothing.
-      if (target.kernel === "gone" || bytes !== undefined) {
-        target.resetPeer();
-        this.stop("wire");
-        return false;
-      }
-      return true;
-    }
+    // A late end that finds the other side closed.
+    if (target.kernel !== "open") return true;
     if (word !== undefined) {
       target.receiveWord(word);
       return true;
@@ -357,19 +360,24 @@ export class Pipe {
 
   private updateArrived(): void {
     if (this.target.kernel !== "open" && this.link.to.isUp) {
-      // Nobody is left to read: the sender's next window probe is answered by a reset.
+      // Nobody is left to read: the sender's window probes are answered by resets, until one arrives.
       this.target.resetPeer();
+      this.probeLater();
       return;
     }
     if (this.back.cuts > 0 || !this.link.from.isUp || !this.link.to.isUp) {
       // The sender's window probe finds it out later.
-      this.updateRetryMs = this.updateRetryMs === 0 ? retryMsMin : Math.min(this.updateRetryMs * 2, retryMsMax);
-      this.universe.schedule(this.updateEvent, this.universe.nowMs + this.updateRetryMs);
+      this.probeLater();
       return;
     }
     this.windowEdge = this.updateBytes + receiveWindowBytes;
     this.pump();
     this.tellRoom();
+  }
+
+  private probeLater(): void {
+    this.updateRetryMs = this.updateRetryMs === 0 ? retryMsMin : Math.min(this.updateRetryMs * 2, retryMsMax);
+    this.universe.schedule(this.updateEvent, this.universe.nowMs + this.updateRetryMs);
   }
 }
 

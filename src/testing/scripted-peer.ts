@@ -56,7 +56,9 @@ export function createScriptedPeer<C extends AnyContract>(contract: C, options?:
     on(method) {
       const script = scripts.get(String(method));
       if (script === undefined) {
-        throw new TypeError(`the contract has no method ${describeValue(method)}; it has ${[...scripts.keys()].join(", ")}`);
+        throw new TypeError(
+          `the contract has no method ${describeValue(method)}; it has ${[...scripts.keys()].join(", ")}`,
+        );
       }
       return script as unknown as Scripted<MethodsOf<C>[typeof method]>;
     },
@@ -106,7 +108,10 @@ class Script implements Scripted<MethodShape> {
     if (!(error instanceof RpcError) && !isCode(error)) {
       throw new TypeError(`fail takes an RpcError or the code of a failure, got ${describeValue(error)}`);
     }
-    this.lines.push({ kind: "fail", error: error instanceof RpcError ? error : new RpcError(error, "from the script") });
+    this.lines.push({
+      kind: "fail",
+      error: error instanceof RpcError ? error : new RpcError(error, "from the script"),
+    });
     return this;
   }
 

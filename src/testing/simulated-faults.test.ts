@@ -448,3 +448,34 @@ describe("addresses", () => {
     assert.doesNotThrow(() => simulation.link("a", "b", { lossShare: 0.1 }));
   });
 });
+
+describe("what came of lives with faults on top of each other", () => {
+  test("a stream to a machine that was started anew breaks, although the first reset is lost on the way", async () => {
+    const simulation = createSimulation({ seed: 71 });
+    const { client, clientSocket } = await pair(simulation);
+    simulation.crash("shop", { isMachine: true });
+    clientSocket.write(Buffer.from("to nobody"));
+    await simulation.advance(1000);
+    const heal = simulation.partition("shop", "client", { isOneWay: true });
+    simulation.restart("shop");
+    await simulation.advance(3000);
+    assert.ok(!client.happenings.includes("closed"));
+    heal();
+    await simulation.advance(10_000);
+    assert.equal(client.error?.code, "ECONNRESET");
+  });
+
+  test("a freeze of what is dead does not freeze the process that is started later", async () => {
+    const simulation = createSimulation();
+    simulation.crash("shop");
+    simulation.inject({ kind: "stall", peer: "shop", stallMs: 500 });
+    simulation.freeze("shop");
+    await simulation.advance(100);
+    let hasRun = false;
+    simulation.restart("shop").timers.schedule(10, () => {
+      hasRun = true;
+    });
+    await simulation.advance(20);
+    assert.equal(hasRun, true);
+  });
+});

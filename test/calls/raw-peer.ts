@@ -49,7 +49,11 @@ export async function rawServer(answer: (stream: ServerHttp2Stream, number: numb
 }
 
 /** Answers with one message and a status. */
-export function answerGrpc(stream: ServerHttp2Stream, message: Buffer | undefined, trailers: OutgoingHttpHeaders): void {
+export function answerGrpc(
+  stream: ServerHttp2Stream,
+  message: Buffer | undefined,
+  trailers: OutgoingHttpHeaders,
+): void {
   if (message === undefined) {
     stream.respond({ ...GRPC_HEADERS, ...trailers }, { endStream: true });
     return;

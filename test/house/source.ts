@@ -140,5 +140,5 @@ export function firstComment(source: Source): string {
 }
 
 export function isTestFile(path: string): boolean {
-  return path.endsWith(".test.ts");
+  return path.endsWith(".test.ts") || path.includes("/testdata/");
 }

@@ -131,7 +131,11 @@ async function oneCall(
       }
       case 1: {
         const replies = await collect(client.download({ replyCount: count }, options));
-        if (!isCorrupting) assert.deepEqual(indexes(replies), Array.from({ length: count }, (_, index) => index));
+        if (!isCorrupting)
+          assert.deepEqual(
+            indexes(replies),
+            Array.from({ length: count }, (_, index) => index),
+          );
         break;
       }
       case 2: {
@@ -141,8 +145,17 @@ async function oneCall(
         break;
       }
       default: {
-        const replies = await collect(client.chat(Array.from({ length: count }, () => ({ body })), options));
-        if (!isCorrupting) assert.deepEqual(indexes(replies), Array.from({ length: count }, (_, index) => index));
+        const replies = await collect(
+          client.chat(
+            Array.from({ length: count }, () => ({ body })),
+            options,
+          ),
+        );
+        if (!isCorrupting)
+          assert.deepEqual(
+            indexes(replies),
+            Array.from({ length: count }, (_, index) => index),
+          );
       }
     }
   } catch (error) {

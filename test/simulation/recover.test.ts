@@ -56,7 +56,12 @@ test("calls of effect none survive the crash of one of three servers: none fails
   serveSlowly(cluster);
   const client = cluster.client(SafeProbe, "shop");
   cluster.inject({ kind: "crash", peer: "shop/1", atMs: 1005, forMs: 2000 });
-  const tally = await load(cluster, (seen) => client.unary({}, { onReply: ({ attempts }) => seen(attempts) }), 64, 6000);
+  const tally = await load(
+    cluster,
+    (seen) => client.unary({}, { onReply: ({ attempts }) => seen(attempts) }),
+    64,
+    6000,
+  );
   assert.deepEqual(tally.failures.slice(0, 3).map(String), []);
   assert.ok(tally.ok > 10_000, String(tally.ok));
   assert.ok(tally.recovered > 0, "the crash met no call");
@@ -77,7 +82,12 @@ test("calls of effect unknown that a crash met fail, and say that they may have 
   serveSlowly(cluster);
   const client = cluster.client(Probe, "shop");
   cluster.inject({ kind: "crash", peer: "shop/1", atMs: 1005, forMs: 2000 });
-  const tally = await load(cluster, (seen) => client.unary({}, { onReply: ({ attempts }) => seen(attempts) }), 64, 6000);
+  const tally = await load(
+    cluster,
+    (seen) => client.unary({}, { onReply: ({ attempts }) => seen(attempts) }),
+    64,
+    6000,
+  );
   assert.ok(tally.failures.length > 0, "the crash met no call");
   assert.ok(tally.failures.length <= 64, "only what was on the dead server's connection fails");
   for (const failed of tally.failures) {
@@ -113,7 +123,10 @@ test("a server that closes while calls run loses none, of whatever effect, and r
   assert.deepEqual(tally.failures.slice(0, 3).map(String), []);
   assert.deepEqual(report.cut, []);
   assert.ok(report.finished > 0);
-  assert.ok(report.tookMs >= 5000 && report.tookMs < 5100, `five seconds of notice, then 20 ms of calls: ${report.tookMs}`);
+  assert.ok(
+    report.tookMs >= 5000 && report.tookMs < 5100,
+    `five seconds of notice, then 20 ms of calls: ${report.tookMs}`,
+  );
 });
 
 test("rolling restarts of all servers lose no call, of whatever effect", async () => {

@@ -186,7 +186,10 @@ test("bidi: each request is answered before the next one is made, over a link wi
 });
 
 test("bulk flows both ways at once through narrow pipes, whole and in order", async () => {
-  await using cluster = createCluster({ seed: 22, link: { bytesPerSecond: 4_000_000, lossShare: 0.001, latencyMs: 10 } });
+  await using cluster = createCluster({
+    seed: 22,
+    link: { bytesPerSecond: 4_000_000, lossShare: 0.001, latencyMs: 10 },
+  });
   cluster.serve("shop", 1, (server) => probe(server));
   const client = cluster.client(SafeProbe, "shop");
   const bodies = Array.from({ length: 200 }, (_, index) => Buffer.alloc(20 * kib, index));

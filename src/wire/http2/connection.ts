@@ -355,12 +355,7 @@ export class Http2Connection {
     if (stream.receiveUnreturned * 2 < stream.receiveWindow || stream.isClosed || stream.isRemoteEnded) return;
     let credit = stream.receiveUnreturned;
     const grow = Math.min(stream.receiveWindow, this.limits.streamWindowMax - stream.receiveWindow);
-    if (
-      stream.unconsumed === 0 &&
-      nowMs - stream.returnedAtMs < WINDOW_GROWTH_MS &&
-      grow > 0 &&
-      this.#growBy(grow)
-    ) {
+    if (stream.unconsumed === 0 && nowMs - stream.returnedAtMs < WINDOW_GROWTH_MS && grow > 0 && this.#growBy(grow)) {
       stream.receiveWindow += grow;
       credit += grow;
     }
@@ -395,11 +390,7 @@ export class Http2Connection {
     if (this.receiveUnreturned * 2 < this.receiveWindow) return;
     let credit = this.receiveUnreturned;
     const grow = Math.min(this.receiveWindow, this.limits.connectionWindowMax - this.receiveWindow);
-    if (
-      nowMs - this.returnedAtMs < WINDOW_GROWTH_MS &&
-      grow > 0 &&
-      this.#growBy(grow)
-    ) {
+    if (nowMs - this.returnedAtMs < WINDOW_GROWTH_MS && grow > 0 && this.#growBy(grow)) {
       this.receiveWindow += grow;
       credit += grow;
     }

@@ -60,19 +60,23 @@ function onStream(wire: Buffer, id: number): Buffer {
   return moved;
 }
 
-test("http2-frame-test-case: each bad frame ends the connection or its stream with the code it asks for", options, () => {
-  const bad = vectors().filter(([, vector]) => vector.error !== null);
-  assert.ok(bad.length >= 20);
-  for (const [name, vector, wire] of bad) {
-    const driven = busyServer();
-    const isHeaderPadding = name.includes("headers-frame-padding");
-    const id = wire.readUInt32BE(5) & 0x7fffffff;
-    driven.receive(isHeaderPadding ? onStream(wire, 53) : id === 2 ? onStream(wire, 1) : wire);
-    const error = driven.seen.find((event) => event.kind === "connection-error" || event.kind === "stream-error");
-    assert.ok(error !== undefined && "code" in error, `${name}: ${vector.description}`);
-    assert.ok(vector.error?.includes(error.code), `${name}: ${error.code}, wanted ${String(vector.error)}`);
-  }
-});
+test(
+  "http2-frame-test-case: each bad frame ends the connection or its stream with the code it asks for",
+  options,
+  () => {
+    const bad = vectors().filter(([, vector]) => vector.error !== null);
+    assert.ok(bad.length >= 20);
+    for (const [name, vector, wire] of bad) {
+      const driven = busyServer();
+      const isHeaderPadding = name.includes("headers-frame-padding");
+      const id = wire.readUInt32BE(5) & 0x7fffffff;
+      driven.receive(isHeaderPadding ? onStream(wire, 53) : id === 2 ? onStream(wire, 1) : wire);
+      const error = driven.seen.find((event) => event.kind === "connection-error" || event.kind === "stream-error");
+      assert.ok(error !== undefined && "code" in error, `${name}: ${vector.description}`);
+      assert.ok(vector.error?.includes(error.code), `${name}: ${error.code}, wanted ${String(vector.error)}`);
+    }
+  },
+);
 
 test("http2-frame-test-case: each good frame has its effect", options, () => {
   const good = vectors().filter(([, vector]) => vector.error === null);

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
 import {
@@ -188,33 +187,6 @@ for (const [title, blocks] of Object.entries(RESPONSE_BLOCKS)) {
       "content-encoding: gzip",
       `date: ${DATE.replace("21 GMT", "22 GMT")}`,
     ]);
-  });
-}
-
-const VECTORS = new URL("../../../../shared/data/hpack/", import.meta.url);
-interface Story {
-  readonly cases: readonly {
-    readonly wire: string;
-    readonly header_table_size?: number;
-    readonly headers: readonly Readonly<Record<string, string>>[];
-  }[];
-}
-
-for (const encoder of ["go-hpack", "nghttp2", "nghttp2-change-table-size"]) {
-  const folder = new URL(`${encoder}/`, VECTORS);
-  test(`every story of ${encoder} is decoded`, {
-    skip: existsSync(folder) ? false : "the test vectors are not here",
-  }, () => {
-    const files = readdirSync(folder).filter((file) => file.endsWith(".json"));
-    assert.ok(files.length > 0);
-    for (const file of files) {
-      const story = JSON.parse(readFileSync(new URL(file, folder), "utf8")) as Story;
-      const decoder = decoderWith();
-      story.cases.forEach((one, i) => {
-        if (one.header_table_size !== undefined) decoder.setTableSizeMax(one.header_table_size);
-        assert.deepEqual(pairs(decode(decoder, one.wire)), one.headers.flatMap(Object.entries), `${file} ${i}`);
-      });
-    }
   });
 }
 

@@ -61,7 +61,6 @@ export class ServerConnection extends Connection {
     // An accepted socket is open from the start.
   }
 
-
   /** The handler of this stream has ended. */
   release(stream: Http2Stream): void {
     this.engine.release(stream);

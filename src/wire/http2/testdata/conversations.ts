@@ -61,22 +61,26 @@ const anyFrame = fc.oneof(
 );
 
 /** What a client sends: preface, SETTINGS, six requests in three forms, then anything. */
-export const clientBytes: fc.Arbitrary<Buffer> = fc.array(anyFrame, { maxLength: 25 }).map((frames) => {
-  const opened = [1, 3, 5, 7, 9, 11].map((id) =>
-    id % 3 === 0 ? scattered(id, REQUEST_FIELDS, 3) : headers(id, REQUEST_FIELDS),
-  );
-  return Buffer.concat([clientStart(), settingsAck(), ...opened, ...frames]);
-});
+export const clientBytes: fc.Arbitrary<Buffer> = fc
+  .array(anyFrame, { minLength: 4, maxLength: 25, size: "max" })
+  .map((frames) => {
+    const opened = [1, 3, 5, 7, 9, 11].map((id) =>
+      id % 3 === 0 ? scattered(id, REQUEST_FIELDS, 3) : headers(id, REQUEST_FIELDS),
+    );
+    return Buffer.concat([clientStart(), settingsAck(), ...opened, ...frames]);
+  });
 
 /** What a server sends to a client that has opened streams 1 to 11. */
-export const serverBytes: fc.Arbitrary<Buffer> = fc.array(anyFrame, { maxLength: 25 }).map((frames) => {
-  const answered = [1, 3, 5, 7, 9, 11].map((id) =>
-    id % 3 === 0
-      ? scattered(id, RESPONSE_FIELDS, 2)
-      : frame(FRAME_HEADERS, FLAG_END_HEADERS | (id === 7 ? FLAG_END_STREAM : 0), id, blockOf(RESPONSE_FIELDS)),
-  );
-  return Buffer.concat([settings(), settingsAck(), ...answered, ...frames]);
-});
+export const serverBytes: fc.Arbitrary<Buffer> = fc
+  .array(anyFrame, { minLength: 4, maxLength: 25, size: "max" })
+  .map((frames) => {
+    const answered = [1, 3, 5, 7, 9, 11].map((id) =>
+      id % 3 === 0
+        ? scattered(id, RESPONSE_FIELDS, 2)
+        : frame(FRAME_HEADERS, FLAG_END_HEADERS | (id === 7 ? FLAG_END_STREAM : 0), id, blockOf(RESPONSE_FIELDS)),
+    );
+    return Buffer.concat([settings(), settingsAck(), ...answered, ...frames]);
+  });
 
 /** Damage: bytes overwritten, left out, or said twice. */
 export const damage: fc.Arbitrary<(bytes: Buffer) => Buffer> = fc
