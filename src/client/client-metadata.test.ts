@@ -4,7 +4,7 @@ import { all, type BenchHandlers, startPair } from "../../test/calls/bench-servi
 import { assertFails } from "../../test/calls/failure.ts";
 import { gate } from "../../test/calls/gate.ts";
 import { RpcError } from "../call/error.ts";
-import type { Metadata } from "../call/metadata.ts";
+import type { Metadata, MetadataInit } from "../call/metadata.ts";
 import type { HandlerCall } from "../server/handler-call.ts";
 import type { ReplyInfo } from "./options.ts";
 
@@ -143,11 +143,11 @@ describe("metadata", () => {
       },
     });
     for (const name of ["grpc-timeout", "holdfast-call-id", ":path", "content-type", "user-agent", "connection"]) {
-      assert.throws(() => pair.client.add({}, { metadata: { [name]: "1" } }), {
+      assert.throws(() => pair.client.add({}, { metadata: { [name]: "1" } as MetadataInit }), {
         name: "TypeError",
         message: /transport/,
       });
-      assert.throws(() => pair.client.down({}, { metadata: { [name]: "1" } }), TypeError);
+      assert.throws(() => pair.client.down({}, { metadata: { [name]: "1" } as MetadataInit }), TypeError);
     }
     await pair.client.add({});
     assert.equal(messages.length, 10);
@@ -157,7 +157,7 @@ describe("metadata", () => {
   it("that would break the frame is refused: line breaks, text under -bin, bytes under text", async () => {
     await using pair = await startPair();
     const refuse = (metadata: Readonly<Record<string, unknown>>): void => {
-      assert.throws(() => pair.client.add({}, { metadata: metadata as Record<string, string> }), TypeError);
+      assert.throws(() => pair.client.add({}, { metadata: metadata as MetadataInit }), TypeError);
     };
     refuse({ "x-a": "1\r\nx-b: 2" });
     refuse({ "x-a": "ü" });

@@ -3,7 +3,7 @@
  */
 import type { Interceptor, Source } from "../call/interceptor.ts";
 import type { HandlerCall } from "./handler-call.ts";
-import { listOption, functionOption, resolveOptions } from "../call/options.ts";
+import { functionOption, listOption, numberOption, resolveOptions } from "../call/options.ts";
 import type { AnyContract, MethodShape, MethodsOf } from "../schema/contract.ts";
 import { addressText, isLocal, parseAddress } from "../wire/transport/address.ts";
 import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from "../wire/http2/limits.ts";
@@ -76,6 +76,8 @@ export interface Server extends InProcess, AsyncDisposable {
 export function createServer(options?: ServerOptions): Server {
   return new HoldfastServer(resolveServerOptions(options));
 }
+
+const closeShape = { timeoutMs: numberOption({ default: undefined, min: 0, max: 86_400_000 }) };
 
 class HoldfastServer implements Server {
   readonly #options: ResolvedServerOptions;
@@ -155,11 +157,9 @@ class HoldfastServer implements Server {
     this.#listeners.add(listener);
     this.#state = "listening";
     if (!isLocal(address)) this.#isPublic = true;
-    this.#signals ??= onSignals(
-      this.#options.drain.signals as readonly NodeJS.Signals[] | undefined,
-      this.#options.world,
-      () => this.close(),
-    );
+    // A simulated server has no signals.
+    const signals = this.#options.world === undefined ? this.#options.drain.signals : [];
+    this.#signals ??= onSignals(signals, () => this.close());
     const bound = listener.address;
     return { address: addressText(bound), port: bound.kind === "tcp" ? bound.port : 0 };
   }
@@ -168,7 +168,8 @@ class HoldfastServer implements Server {
     connectInProcess(this.#world, events, (socket) => this.#accept(socket));
 
   close(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport> {
-    this.#closing ??= this.#drain(options?.timeoutMs ?? this.#options.drain.timeoutMs);
+    const { timeoutMs } = resolveOptions("", options ?? {}, closeShape);
+    this.#closing ??= this.#drain(timeoutMs ?? this.#options.drain.timeoutMs);
     return this.#closing;
   }
 
@@ -211,10 +212,11 @@ class HoldfastServer implements Server {
       path: call.route.plan.info.path,
       ageMs: nowMs - call.arrivedMs,
     }));
+    const finished = this.#core.finishedCalls - finishedBefore;
     for (const call of unanswered) call.cut();
     this.#state = "closed";
     for (const connection of [...this.#core.connections]) connection.finish("the server was closed");
-    const finished = this.#core.finishedCalls - finishedBefore - cut.length;
-    return { finished: Math.max(0, finished), cut, tookMs: clock.monotonicMs() - startMs };
+    // What was cut has not been counted: its handlers are only told now.
+    return { finished, cut, tookMs: clock.monotonicMs() - startMs };
   }
 }

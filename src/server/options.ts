@@ -1,10 +1,12 @@
 /**
  * A server's options: what may be given, defaults, limits. Checked once, at creation.
  */
+import { constants } from "node:os";
 import type { Interceptor } from "../call/interceptor.ts";
 import {
   booleanOption,
   anyOption,
+  describeValue,
   functionOption,
   listOption,
   numberOption,
@@ -67,6 +69,9 @@ export interface ListenOptions {
   readonly plaintext?: true | undefined;
 }
 
+const DEFAULT_SIGNALS: readonly NodeJS.Signals[] = Object.freeze(["SIGTERM", "SIGINT"] as const);
+const UNCATCHABLE: ReadonlySet<string> = new Set(["SIGKILL", "SIGSTOP"]);
+
 const serverShape = {
   interceptors: listOption(functionOption<Interceptor>()),
   limits: objectOption({
@@ -78,7 +83,7 @@ const serverShape = {
   drain: objectOption({
     timeoutMs: numberOption({ default: 20_000, min: 0, max: 86_400_000 }),
     propagationMs: numberOption({ default: undefined, min: 0, max: 600_000 }),
-    signals: listOption(textOption()),
+    signals: anyOption<readonly NodeJS.Signals[]>({ default: DEFAULT_SIGNALS }),
   }),
   world: anyOption<World>(),
 };
@@ -98,7 +103,15 @@ const tlsShape = {
 export type ResolvedServerOptions = Resolved<typeof serverShape>;
 
 export function resolveServerOptions(given: ServerOptions | undefined): ResolvedServerOptions {
-  return resolveOptions("", given ?? {}, serverShape);
+  const options = resolveOptions("", given ?? {}, serverShape);
+  const { signals } = options.drain;
+  if (!Array.isArray(signals)) throw new TypeError(`drain.signals must be an array, got ${describeValue(signals)}`);
+  for (const signal of signals as readonly unknown[]) {
+    if (typeof signal !== "string" || !Object.hasOwn(constants.signals, signal) || UNCATCHABLE.has(signal)) {
+      throw new RangeError(`drain.signals must hold signals that a process can catch, got ${describeValue(signal)}`);
+    }
+  }
+  return options;
 }
 
 export interface ResolvedListenOptions {

@@ -237,3 +237,23 @@ test("a connection that drains ends when its last call is cancelled, although th
   assert.equal(endedMs.length, 1, "the drained connection was left open");
   within((endedMs[0] ?? 0) - startMs, 8000, 8002);
 });
+
+test("a process that was stopped reads what came meanwhile before it gives anybody up", async () => {
+  await using cluster = createCluster();
+  cluster.serve("shop", 1, (server) => probe(server, { unary: forever }));
+  const client = cluster.client(Probe, "shop", { connections: { keepaliveMs: 10_000 } });
+  // Stopped while it connects: connect and placing are overdue when it wakes, and the server's SETTINGS are there.
+  const call = timed(cluster, client.unary({}, { timeoutMs: 300_000 }));
+  await cluster.advance(1.2);
+  cluster.simulation.freeze("client");
+  await cluster.advance(25_000);
+  cluster.simulation.thaw("client");
+  // Stopped while a PING is on its way: the answer is overdue when it wakes, and it is there.
+  await cluster.advance(10_003);
+  cluster.simulation.freeze("client");
+  await cluster.advance(25_000);
+  cluster.simulation.thaw("client");
+  const { error, tookMs } = await call;
+  assert.equal(error?.reason, "DEADLINE");
+  within(tookMs, 300_000, 300_002);
+});

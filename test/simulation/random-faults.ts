@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { type Client, createClient, type HandlerCall } from "holdfast";
 import { type Cluster, createCluster, type Injection } from "holdfast/testing";
 import type { HoldfastChannel } from "../../src/client/channel.ts";
+import { runtimeOf } from "../../src/wire/transport/runtime.ts";
 import type { Random } from "../../src/world/random.ts";
 import { seededRandom } from "../../src/world/seeded-random.ts";
 import { collect, pause, Probe, probe, SafeProbe } from "./probe-cluster.ts";
@@ -29,8 +30,9 @@ export interface Life {
 interface Ledger {
   calls: number;
   recovered: number;
-  /** Handlers that run now. */
+  /** Handlers, and generators of replies, that run now; those of a process that was killed count for ever. */
   running: number;
+  streams: number;
   /** Times that the handlers of a call began, by the call's id. */
   readonly begun: Map<string, number>;
   readonly outcomes: Record<string, number>;
@@ -40,7 +42,7 @@ interface Ledger {
 export async function playLife(seed: number, isCorrupting: boolean): Promise<Life> {
   await using cluster = createCluster({ seed, link: { lossShare: 0.001, jitterMs: 1 } });
   const random = seededRandom(seed);
-  const ledger: Ledger = { calls: 0, recovered: 0, running: 0, begun: new Map(), outcomes: {} };
+  const ledger: Ledger = { calls: 0, recovered: 0, running: 0, streams: 0, begun: new Map(), outcomes: {} };
   for (let index = 0; index < REPLICAS; index++) serveCounting(cluster, `shop${index}`, ledger);
   const target = Array.from({ length: REPLICAS }, (_, index) => cluster.target(`shop${index}`)).flat();
   const options = { world: cluster.world, plaintext: true, connections: { connectTimeoutMs: 5000 } } as const;
@@ -87,6 +89,14 @@ function serveCounting(cluster: Cluster, name: string, ledger: Ledger): void {
           await pause(world, world.random.float() * 30, call.signal);
           return { body };
         }),
+      async *download({ replyCount, replySize }) {
+        ledger.streams += 1;
+        try {
+          for (let index = 0; index < replyCount; index++) yield { index, body: Buffer.alloc(replySize) };
+        } finally {
+          ledger.streams -= 1;
+        }
+      },
       upload: (requests, call) =>
         counted(call, async () => {
           let seenCount = 0;
@@ -113,8 +123,14 @@ async function oneCall(
   let reports = 0;
   let attempts = 0;
   let id: string | undefined;
+  const abort = new AbortController();
+  const abortTimer =
+    random.uint32() % 8 === 0
+      ? cluster.world.timers.schedule(random.float() * 60, () => abort.abort(new Error("changed its mind")))
+      : undefined;
   const options = {
     timeoutMs: TIMEOUT_MS,
+    signal: abort.signal,
     onReply: (info: { readonly attempts: number }) => {
       reports += 1;
       attempts = info.attempts;
@@ -123,7 +139,7 @@ async function oneCall(
   ledger.calls += 1;
   let code = "OK";
   try {
-    switch (random.uint32() % 4) {
+    switch (random.uint32() % 5) {
       case 0: {
         const reply = await client.unary({ body }, options);
         if (!isCorrupting) assert.ok(body.equals(reply.body), "the reply is not the request's");
@@ -168,6 +184,7 @@ async function oneCall(
       assert.equal(ledger.begun.get(id), undefined, `the error says that no handler saw the call: ${String(error)}`);
     }
   }
+  abortTimer?.cancel();
   ledger.outcomes[code] = (ledger.outcomes[code] ?? 0) + 1;
   if (code === "OK" && attempts > 1) ledger.recovered += 1;
   const tookMs = cluster.simulation.nowMs - startMs;
@@ -210,6 +227,16 @@ async function assertCalm(
     const report = await cluster.settle(server.close({ timeoutMs: 1 }));
     assert.deepEqual(report.cut, []);
   }
+  await cluster.advance(1000);
+  assertEmpty(cluster, "client");
+  for (let index = 0; index < REPLICAS; index++) assertEmpty(cluster, `shop${index}/0`);
+}
+
+/** Nothing of what was closed waits for a time or keeps memory for itself. */
+function assertEmpty(cluster: Cluster, host: string): void {
+  const { wheel, windows } = runtimeOf(cluster.simulation.host(host));
+  assert.equal(wheel.size, 0, `${wheel.size} deadlines are armed on ${host}`);
+  assert.equal(windows.granted, 0, `windows of ${host} were not given back`);
 }
 
 function indexes(replies: readonly { readonly index: number }[]): number[] {

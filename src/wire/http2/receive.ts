@@ -610,9 +610,10 @@ function readPriority(
     return;
   }
   if ((readUint32(bytes, start) & STREAM_ID_MAX) === id) {
+    if (isIdle(c, id)) return fail(c, PROTOCOL_ERROR, "a stream depends on itself", events);
     const stream = c.streams.get(id);
-    if (stream === undefined) return fail(c, PROTOCOL_ERROR, "a stream depends on itself", events);
-    streamError(c, stream, PROTOCOL_ERROR, "a stream depends on itself", nowMs, events);
+    if (stream !== undefined) streamError(c, stream, PROTOCOL_ERROR, "a stream depends on itself", nowMs, events);
+    else glitch(c, nowMs, "too many frames on closed streams", events);
     return;
   }
   glitch(c, nowMs, "too many PRIORITY frames", events);

@@ -5,6 +5,7 @@ import type { World } from "../../world/world.ts";
 import { EventList } from "../http2/event.ts";
 import { WindowBudget } from "../http2/limits.ts";
 import { wireNames } from "./names.ts";
+import { patientTimers } from "./patient-timers.ts";
 import { TimerWheel } from "./timer-wheel.ts";
 
 /** Bytes by which all receive windows of the process may exceed their first 64 KiB. */
@@ -25,7 +26,7 @@ export function runtimeOf(world: World): Runtime {
   if (runtime === undefined) {
     runtime = {
       world,
-      wheel: new TimerWheel(world.clock, world.timers),
+      wheel: new TimerWheel(world.clock, patientTimers(world.clock, world.timers)),
       windows: new WindowBudget(WINDOW_BUDGET_BYTES),
       events: new EventList(wireNames),
     };

@@ -23,8 +23,6 @@ const OVERFLOW = 3 * SLOTS;
 const FIRING = OVERFLOW + 1;
 /** Milliseconds that the three levels cover. */
 const BLOCK_MS = 2 ** 24;
-/** A timer that comes so much later than it was to come says that this process was stalled. */
-const STALL_MS = 100;
 /** `slot` of an entry that waits nowhere. */
 const NOWHERE = -1;
 
@@ -58,7 +56,7 @@ export abstract class WheelEntry {
 
 /**
  * Entries expire at most 1 ms, plus the lateness of the world's timer, after they are due; those due in the past in the
- * next turn; after a stall of this process one turn later, when the sockets have been read. Entries of the same millisecond expire in the order in which they were armed, unless they were armed
+ * next turn. Entries of the same millisecond expire in the order in which they were armed, unless they were armed
  * at different distances. What an `expired` throws takes no other entry with it: it is thrown on by itself after the turn.
  */
 export class TimerWheel {
@@ -76,8 +74,6 @@ export class TimerWheel {
   /** The world's timer fires no later than this; Infinity without one, -Infinity while entries expire. */
   private wakeMs: number;
   private timer: Timer | undefined;
-  /** After a stall, the sockets have been read. */
-  private isAfterStall: boolean;
   private readonly wake: () => void;
 
   constructor(clock: Clock, timers: Timers) {
@@ -90,7 +86,6 @@ export class TimerWheel {
     this.armed = 0;
     this.wakeMs = Number.POSITIVE_INFINITY;
     this.timer = undefined;
-    this.isAfterStall = false;
     this.wake = () => this.turn();
   }
 
@@ -139,15 +134,8 @@ export class TimerWheel {
   /** The world's timer: takes out what is due, lets it expire, and sets the timer for the next. */
   private turn(): void {
     this.timer = undefined;
-    const nowMs = this.clock.monotonicMs();
-    if (nowMs - this.wakeMs > STALL_MS && !this.isAfterStall) {
-      // What came while this process was stalled is read first: the answers that entries wait for may be among it.
-      this.isAfterStall = true;
-      this.setTimer(this.wakeMs, nowMs);
-      return;
-    }
-    this.isAfterStall = false;
     this.wakeMs = Number.NEGATIVE_INFINITY;
+    const nowMs = this.clock.monotonicMs();
     this.collect(Math.floor(nowMs));
     for (let entry = this.heads[FIRING]; entry !== undefined; entry = this.heads[FIRING]) {
       this.unlink(entry);
