@@ -83,14 +83,11 @@ export class CallScope implements TraceWords {
     if (this.isCancelled) return;
     this.isCancelled = true;
     this.cancelReason = reason;
-    let child = this.#first;
-    this.#first = undefined;
-    while (child !== undefined) {
-      const next: ScopeChild | undefined = child.scopeNext;
-      child.scopePrevious = undefined;
-      child.scopeNext = undefined;
+    // Cancelling one child may end others, which then leave the list: always take the one that is first now.
+    while (this.#first !== undefined) {
+      const child: ScopeChild = this.#first;
+      this.removeChild(child);
       child.scopeCancelled(reason);
-      child = next;
     }
     this.#signal?.abort(reason);
   }

@@ -2,7 +2,7 @@
  * `createChannel`: peers and connections that several clients share.
  */
 import { failure } from "../call/error.ts";
-import { numberOption, resolveOptions } from "../call/options.ts";
+import { anyOption, numberOption, resolveOptions } from "../call/options.ts";
 import type { AnyContract } from "../schema/contract.ts";
 import { DEFAULT_HTTP2_LIMITS } from "../wire/http2/limits.ts";
 import { nodeWorld } from "../world/node.ts";
@@ -46,6 +46,10 @@ export function createChannel(target: Target, options?: ChannelOptions): Channel
   return new HoldfastChannel(target, resolveChannelOptions(options));
 }
 
+const readyShape = {
+  signal: anyOption<AbortSignal>(),
+  timeoutMs: numberOption({ default: 10_000, min: 1, max: 86_400_000 }),
+};
 const closeShape = { timeoutMs: numberOption({ default: 20_000, min: 0, max: 86_400_000 }) };
 
 export class HoldfastChannel implements Channel {
@@ -95,8 +99,8 @@ export class HoldfastChannel implements Channel {
     readonly timeoutMs?: number | undefined;
   }): Promise<void> {
     const { core } = this;
-    const timeoutMs = options?.timeoutMs ?? 10_000;
-    const signal = options?.signal;
+    const { timeoutMs, signal } = resolveOptions("", options ?? {}, readyShape);
+    if (signal !== undefined && !(signal instanceof AbortSignal)) throw new TypeError("signal must be an AbortSignal");
     core.start();
     return new Promise((resolve, reject) => {
       const finish = (end: () => void): void => {

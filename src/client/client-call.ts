@@ -384,7 +384,8 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
       code,
       reached: isExpiredToken ? "no" : attempt.reached,
       isConnectionLost: attempt.reason === "CONNECTION_LOST",
-      isCommitted: attempt.header !== undefined,
+      // Nothing of a single reply reaches the user before all of it has (docs/decisions/commit-point.md).
+      isCommitted: this.isReplyStream && attempt.header !== undefined,
       retryAfterMs: attempt.retryAfterMs,
       effect: this.method.plan.info.effect,
       attempts: this.#counted,

@@ -101,6 +101,9 @@ class ItemPipe<T> implements Pipe<T>, AsyncIterator<T> {
       return Promise.reject(this.#error);
     }
     if (this.#isEnded) return Promise.resolve({ value: undefined, done: true });
+    if (this.#resolve !== undefined) {
+      return Promise.reject(new TypeError("a pipe is read one item at a time: the last next() has not settled"));
+    }
     return new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;

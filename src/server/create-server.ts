@@ -77,6 +77,15 @@ export function createServer(options?: ServerOptions): Server {
   return new HoldfastServer(resolveServerOptions(options));
 }
 
+/** Who hears of a connection that was refused. */
+const NOBODY: SocketEvents = Object.freeze({
+  opened: () => {},
+  data: () => {},
+  drained: () => {},
+  ended: () => {},
+  closed: () => {},
+});
+
 const closeShape = { timeoutMs: numberOption({ default: undefined, min: 0, max: 86_400_000 }) };
 
 class HoldfastServer implements Server {
@@ -178,11 +187,12 @@ class HoldfastServer implements Server {
   }
 
   #accept(socket: Socket): SocketEvents {
-    const connection = new ServerConnection(this.#core.runtime, socket, this.#core, this.#core.limits);
     if (this.#state === "closed" || this.#core.connections.size >= this.#options.limits.connectionsMax) {
-      connection.destroy("the server takes no more connections");
-      return connection;
+      // Before SETTINGS: a client that has not read them has sent nothing, and knows it.
+      socket.destroy();
+      return NOBODY;
     }
+    const connection = new ServerConnection(this.#core.runtime, socket, this.#core, this.#core.limits);
     this.#core.connections.add(connection);
     if (this.#state === "draining") connection.drain();
     return connection;

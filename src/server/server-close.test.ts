@@ -102,28 +102,32 @@ describe("closing a server", () => {
 
   it("lets a reply stream go on to its end, while new calls go elsewhere", async () => {
     const release = gate();
-    await using server = benchServer({
-      async *down() {
-        yield { index: 1 };
-        await release.opened;
-        yield { index: 2 };
-      },
-    });
-    await using other = benchServer({ add: () => ({ result: 99 }) });
-    const { address } = await server.listen(0);
-    await using client = createClient(Bench, [address, (await other.listen(0)).address]);
-    let stream = client.down({ count: 1 });
-    // Round robin: whichever of the two it was, the stream is to be on the first.
-    if ((await all(client.down({ count: 0 }))).length === 0) stream = client.down({});
-    const iterator = stream[Symbol.asyncIterator]();
-    await iterator.next();
-    const closing = server.close();
-    await turns(5);
-    for (let i = 0; i < 4; i++) assert.equal((await client.add({})).result, 99);
+    const first = Promise.withResolvers<number>();
+    const serverOf = (number: number): ReturnType<typeof benchServer> =>
+      benchServer({
+        add: () => ({ result: number }),
+        async *down() {
+          first.resolve(number);
+          yield { index: 1 };
+          await release.opened;
+          yield { index: 2 };
+        },
+      });
+    const servers = [serverOf(0), serverOf(1)];
+    const addresses = await Promise.all(servers.map(async (server) => (await server.listen(0)).address));
+    await using client = createClient(Bench, addresses);
+    const stream = client.down({})[Symbol.asyncIterator]();
+    await stream.next();
+    const draining = servers[await first.promise];
+    const closing = draining?.close();
+    // Once the drain has been heard of, at the latest after the next exchange on that connection, all calls go elsewhere.
+    await turns(20);
+    for (let i = 0; i < 4; i++) assert.equal((await client.add({})).result, 1 - (await first.promise));
     release.open();
-    await iterator.next();
-    await iterator.return?.();
-    await closing;
+    assert.equal((await stream.next()).value?.index, 2);
+    assert.equal((await stream.next()).done, true);
+    assert.deepEqual((await closing)?.cut, []);
+    await Promise.all(servers.map((server) => server.close({ timeoutMs: 0 })));
   });
 
   it("frees its port at once, and a closed server neither listens nor serves", async () => {
@@ -322,8 +326,9 @@ describe("a thousand connections", () => {
         await Promise.all(clients.map((client) => client.$close()));
       }
       const { finished, cut } = await server.close();
-      await new Promise((resolve) => setImmediate(resolve));
-      const sockets = process.getActiveResourcesInfo().filter((name) => name.startsWith("TCP"));
+      const open = () => process.getActiveResourcesInfo().filter((name) => name.startsWith("TCP"));
+      for (let turn = 0; turn < 10_000 && open().length > 0; turn++) await new Promise((resolve) => setImmediate(resolve));
+      const sockets = open();
       const timers = runtimeOf(nodeWorld).wheel.size;
       const listeners = process.listenerCount("SIGTERM");
       console.log(JSON.stringify({ cut: cut.length, finished, sockets: sockets.length, timers, listeners }));

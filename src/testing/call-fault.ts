@@ -180,7 +180,7 @@ function pause(world: World, ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const aborted = (): void => {
       timer.cancel();
-      reject(signal.reason);
+      reject(signal.reason as Error);
     };
     const timer = world.timers.schedule(ms, () => {
       signal.removeEventListener("abort", aborted);

@@ -170,7 +170,7 @@ async function readAll(script: Script, input: unknown): Promise<void> {
 
 function untilAborted(signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {
-    const aborted = (): void => reject(signal.reason);
+    const aborted = (): void => reject(signal.reason as Error);
     if (signal.aborted) aborted();
     else signal.addEventListener("abort", aborted, { once: true });
   });

@@ -120,7 +120,7 @@ async function request(
     trailer = fields;
   });
   stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-  if (body !== undefined) stream.end(body);
+  if (body !== undefined && !stream.writableEnded) stream.end(body);
   await once(stream, "close");
   return { header, trailer, body: Buffer.concat(chunks) };
 }

@@ -5,6 +5,7 @@ import { runGoClient, startGoServer } from "../peers/go.ts";
 import { goProgram, hasProgram, skipWithout } from "../peers/tools.ts";
 import { interopCases } from "./cases.ts";
 import { type Certificates, createCertificates } from "./certificates.ts";
+import { limitedClient, limitedServer } from "./in-time.ts";
 import type { CallingPeer, PeerClient, PeerServer, ServingPeer } from "./peer.ts";
 
 /** The policy of grpc-go's client that hands load reports to the case. */
@@ -46,7 +47,7 @@ export function goClientSuite(server: ServingPeer): void {
       let running: PeerServer | undefined;
       before(async () => {
         certificates = isSecure ? createCertificates() : undefined;
-        running = await server.startServer({ tls: certificates?.server });
+        running = limitedServer(await server.startServer({ tls: certificates?.server }));
       });
       after(async () => {
         await running?.close();
@@ -73,7 +74,7 @@ export function goServerSuite(client: CallingPeer): void {
       before(async () => {
         certificates = isSecure ? createCertificates() : undefined;
         server = await startGoServer({ tls: certificates?.server });
-        calling = await client.createClient({ port: server.port, tls: certificates?.client });
+        calling = limitedClient(await client.createClient({ port: server.port, tls: certificates?.client }));
       });
       after(async () => {
         await calling?.close();

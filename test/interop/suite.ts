@@ -12,6 +12,7 @@ import {
 import { renamedService } from "../peers/renamed-service.ts";
 import { failureOf } from "../peers/status-details.ts";
 import { type Certificates, createCertificates } from "./certificates.ts";
+import { limitedClient, limitedServer } from "./in-time.ts";
 import {
   type CallingPeer,
   type CallOutcome,
@@ -109,8 +110,8 @@ function createPair(clientPeer: CallingPeer, serverPeer: ServingPeer, secure?: (
     isSerial: secure !== undefined && clientPeer.losesRepliesOverTls === true,
     async open() {
       const certificates = secure?.();
-      server = await serverPeer.startServer({ tls: certificates?.server });
-      client = await clientPeer.createClient({ port: server.port, tls: certificates?.client });
+      server = limitedServer(await serverPeer.startServer({ tls: certificates?.server }));
+      client = limitedClient(await clientPeer.createClient({ port: server.port, tls: certificates?.client }));
     },
     async close() {
       await client?.close();
@@ -118,8 +119,8 @@ function createPair(clientPeer: CallingPeer, serverPeer: ServingPeer, secure?: (
     },
     call: (plan) => opened().call({ ...plan, method: METHOD[plan.method] }),
     async callCompressing(plan) {
-      const other = await serverPeer.startServer({ isCompressed: true });
-      const caller = await clientPeer.createClient({ port: other.port });
+      const other = limitedServer(await serverPeer.startServer({ isCompressed: true }));
+      const caller = limitedClient(await clientPeer.createClient({ port: other.port }));
       try {
         return await caller.call({ ...plan, method: METHOD[plan.method] });
       } finally {

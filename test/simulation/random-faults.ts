@@ -3,7 +3,7 @@
  * then calm. What must hold whatever happened is asserted here; `invariants.test.ts` plays many seeds.
  */
 import assert from "node:assert/strict";
-import { type Client, createClient, type HandlerCall } from "holdfast";
+import { type CallOptions, type Client, createClient, type HandlerCall } from "holdfast";
 import { type Cluster, createCluster, type Injection } from "holdfast/testing";
 import type { HoldfastChannel } from "../../src/client/channel.ts";
 import { runtimeOf } from "../../src/wire/transport/runtime.ts";
@@ -13,7 +13,7 @@ import { collect, pause, Probe, probe, SafeProbe } from "./probe-cluster.ts";
 
 /** Faults begin in this time, and last at most as long. */
 const STORM_MS = 6000;
-const WORKERS = 24;
+const WORKERS = 12;
 const REPLICAS = 3;
 const TIMEOUT_MS = 800;
 /** The greatest wait between two dials is 120 s +-20 %, and one dial may take 20 s. */
@@ -30,9 +30,8 @@ export interface Life {
 interface Ledger {
   calls: number;
   recovered: number;
-  /** Handlers, and generators of replies, that run now; those of a process that was killed count for ever. */
-  running: number;
-  streams: number;
+  /** Handlers, and generators of replies, that run now, of each replica's present process. */
+  readonly running: Map<string, { count: number }>;
   /** Times that the handlers of a call began, by the call's id. */
   readonly begun: Map<string, number>;
   readonly outcomes: Record<string, number>;
@@ -42,7 +41,7 @@ interface Ledger {
 export async function playLife(seed: number, isCorrupting: boolean): Promise<Life> {
   await using cluster = createCluster({ seed, link: { lossShare: 0.001, jitterMs: 1 } });
   const random = seededRandom(seed);
-  const ledger: Ledger = { calls: 0, recovered: 0, running: 0, streams: 0, begun: new Map(), outcomes: {} };
+  const ledger: Ledger = { calls: 0, recovered: 0, running: new Map(), begun: new Map(), outcomes: {} };
   for (let index = 0; index < REPLICAS; index++) serveCounting(cluster, `shop${index}`, ledger);
   const target = Array.from({ length: REPLICAS }, (_, index) => cluster.target(`shop${index}`)).flat();
   const options = { world: cluster.world, plaintext: true, connections: { connectTimeoutMs: 5000 } } as const;
@@ -73,14 +72,15 @@ export async function playLife(seed: number, isCorrupting: boolean): Promise<Lif
 function serveCounting(cluster: Cluster, name: string, ledger: Ledger): void {
   cluster.serve(name, 1, (server) => {
     const world = cluster.simulation.host(`${name}/0`);
+    const running = { count: 0 };
+    ledger.running.set(name, running);
     const counted = async <T>(call: HandlerCall, work: () => Promise<T>): Promise<T> => {
       ledger.begun.set(call.id, (ledger.begun.get(call.id) ?? 0) + 1);
-      ledger.running += 1;
+      running.count += 1;
       try {
         return await work();
       } finally {
-        // A crashed process takes its handlers with it: they never come here.
-        ledger.running -= 1;
+        running.count -= 1;
       }
     };
     return probe(server, {
@@ -90,11 +90,11 @@ function serveCounting(cluster: Cluster, name: string, ledger: Ledger): void {
           return { body };
         }),
       async *download({ replyCount, replySize }) {
-        ledger.streams += 1;
+        running.count += 1;
         try {
           for (let index = 0; index < replyCount; index++) yield { index, body: Buffer.alloc(replySize) };
         } finally {
-          ledger.streams -= 1;
+          running.count -= 1;
         }
       },
       upload: (requests, call) =>
@@ -139,41 +139,7 @@ async function oneCall(
   ledger.calls += 1;
   let code = "OK";
   try {
-    switch (random.uint32() % 5) {
-      case 0: {
-        const reply = await client.unary({ body }, options);
-        if (!isCorrupting) assert.ok(body.equals(reply.body), "the reply is not the request's");
-        break;
-      }
-      case 1: {
-        const replies = await collect(client.download({ replyCount: count }, options));
-        if (!isCorrupting)
-          assert.deepEqual(
-            indexes(replies),
-            Array.from({ length: count }, (_, index) => index),
-          );
-        break;
-      }
-      case 2: {
-        const requests = Array.from({ length: count }, () => ({ body }));
-        const { seenCount } = await client.upload(requests, options);
-        if (!isCorrupting) assert.equal(seenCount, count);
-        break;
-      }
-      default: {
-        const replies = await collect(
-          client.chat(
-            Array.from({ length: count }, () => ({ body })),
-            options,
-          ),
-        );
-        if (!isCorrupting)
-          assert.deepEqual(
-            indexes(replies),
-            Array.from({ length: count }, (_, index) => index),
-          );
-      }
-    }
+    await anyKind(client, { body, count, pick: random.uint32() % 5, isCorrupting }, options);
   } catch (error) {
     if (error instanceof assert.AssertionError) throw error;
     const failed = error as { readonly code?: string; readonly callId?: string; readonly reached?: string };
@@ -196,6 +162,49 @@ async function oneCall(
   }
 }
 
+/** Makes the call, and checks what it is answered. */
+async function anyKind(
+  client: Client<typeof Probe>,
+  { body, count, pick, isCorrupting }: { body: Buffer; count: number; pick: number; isCorrupting: boolean },
+  options: CallOptions,
+): Promise<void> {
+  switch (pick) {
+    case 0: {
+      const reply = await client.unary({ body }, options);
+      if (!isCorrupting) assert.ok(body.equals(reply.body), "the reply is not the request's");
+      break;
+    }
+    case 1: {
+      const replies = await collect(client.download({ replyCount: count }, options));
+      if (!isCorrupting)
+        assert.deepEqual(
+          indexes(replies),
+          Array.from({ length: count }, (_, index) => index),
+        );
+      break;
+    }
+    case 2: {
+      const requests = Array.from({ length: count }, () => ({ body }));
+      const { seenCount } = await client.upload(requests, options);
+      if (!isCorrupting) assert.equal(seenCount, count);
+      break;
+    }
+    default: {
+      const replies = await collect(
+        client.chat(
+          Array.from({ length: count }, () => ({ body })),
+          options,
+        ),
+      );
+      if (!isCorrupting)
+        assert.deepEqual(
+          indexes(replies),
+          Array.from({ length: count }, (_, index) => index),
+        );
+    }
+  }
+}
+
 /** After the storm: every peer comes back, every call succeeds, and closing leaves nothing open on either side. */
 async function assertCalm(
   cluster: Cluster,
@@ -212,6 +221,7 @@ async function assertCalm(
       await cluster.settle(Promise.all(calls));
     }
   }
+  for (const [name, { count }] of ledger.running) assert.equal(count, 0, `${count} handlers of ${name} never ended`);
   for (const [id, begun] of ledger.begun) assert.ok(begun <= 3 + REPLICAS, `call ${id} ran ${begun} times`);
 
   const closing = clients.map((client) => client.$close());

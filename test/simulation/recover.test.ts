@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createChannel } from "holdfast";
 import { type Cluster, createCluster } from "holdfast/testing";
 import { failureOf, forever, pause, Probe, probe, SafeProbe, timed } from "./probe-cluster.ts";
 

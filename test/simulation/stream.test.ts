@@ -61,9 +61,8 @@ test("a reply stream whose headers do not come in 30 s fails, read or not", asyn
     await using cluster = createCluster();
     cluster.serve("shop", 1, (server) =>
       probe(server, {
-        // biome-ignore lint/correctness/useYield: it is to answer nothing.
         async *download(request, call) {
-          await forever(request, call);
+          yield await forever(request, call);
         },
       }),
     );
@@ -204,15 +203,14 @@ test("bulk flows both ways at once through narrow pipes, whole and in order", as
 });
 
 test("one large message of zeros arrives whole: no piece in its middle is taken for a message", async () => {
-  for (const bytesPerSecond of [Number.POSITIVE_INFINITY, 10_000_000]) {
-    await using cluster = createCluster({ seed: 23, link: { bytesPerSecond, splitShare: 0.5 } });
+  // A connection of its own for each: the first windows, before they grow, leave pieces of five bytes.
+  for (const size of [5, 100, 65_525, 65_530, 65_535, 70_000, 102_400, 204_800, 1_048_576]) {
+    await using cluster = createCluster({ seed: 23 });
     cluster.serve("shop", 1, (server) => probe(server));
     const client = cluster.client(SafeProbe, "shop");
-    for (const size of [5, 100, 65_525, 65_530, 65_535, 70_000, 102_400, 204_800, 1_048_576]) {
-      const reply = await cluster.settle(client.unary({ body: Buffer.alloc(size) }));
-      assert.equal(reply.body.length, size);
-      const { seenCount } = await cluster.settle(client.upload([{ body: Buffer.alloc(size) }]));
-      assert.equal(seenCount, 1);
-    }
+    const reply = await cluster.settle(client.unary({ body: Buffer.alloc(size) }));
+    assert.equal(reply.body.length, size);
+    const { seenCount } = await cluster.settle(client.upload([{ body: Buffer.alloc(size) }]));
+    assert.equal(seenCount, 1);
   }
 });

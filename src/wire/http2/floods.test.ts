@@ -108,12 +108,20 @@ const SAME_FRAMES: readonly (readonly [what: string, unitsMax: number, unit: Buf
 for (const [what, unitsMax, unit] of SAME_FRAMES) {
   test(`server: 100,000 ${what} end the connection after at most ${unitsMax}`, () => {
     const driven = server();
-    assertCalmed(driven, flood(driven, 100_000, () => unit), unitsMax);
+    assertCalmed(
+      driven,
+      flood(driven, 100_000, () => unit),
+      unitsMax,
+    );
   });
   test(`client: 100,000 ${what} end the connection after at most ${unitsMax}`, () => {
     const driven = client();
     driven.receive(response(1));
-    assertCalmed(driven, flood(driven, 100_000, () => unit), unitsMax);
+    assertCalmed(
+      driven,
+      flood(driven, 100_000, () => unit),
+      unitsMax,
+    );
   });
 }
 
@@ -128,7 +136,11 @@ const SERVER_FRAMES: readonly (readonly [what: string, unitsMax: number, unit: B
 for (const [what, unitsMax, unit] of SERVER_FRAMES) {
   test(`server: 100,000 ${what} end the connection after at most ${unitsMax}`, () => {
     const driven = server();
-    assertCalmed(driven, flood(driven, 100_000, () => unit), unitsMax);
+    assertCalmed(
+      driven,
+      flood(driven, 100_000, () => unit),
+      unitsMax,
+    );
   });
 }
 

@@ -177,9 +177,7 @@ test("a header block in up to nine frames, padded and with a priority, is one se
   driven.receive(frame(FRAME_HEADERS, FLAG_PADDED | FLAG_PRIORITY, 1, first));
   for (let i = 0; i < 7; i++) driven.receive(continuation(1, block.subarray(10 + i, 11 + i), false));
   driven.receive(continuation(1, block.subarray(17), true));
-  assert.deepEqual(driven.seen, [
-    { kind: "headers", id: 1, ends: false, fields: REQUEST_FIELDS, isTruncated: false },
-  ]);
+  assert.deepEqual(driven.seen, [{ kind: "headers", id: 1, ends: false, fields: REQUEST_FIELDS, isTruncated: false }]);
 });
 
 test("CONTINUATION without end, of any size, ENHANCE_YOUR_CALM, with at most 80 KiB kept meanwhile", () => {
@@ -227,7 +225,12 @@ for (const [what, hex] of BAD_BLOCKS) {
 
 test("a block that is refused, malformed or over the limits is still decoded to its end, for the table's sake", () => {
   const indexed = (name: string, value: string): Buffer =>
-    Buffer.concat([Buffer.from([0x40, name.length]), Buffer.from(name), Buffer.from([value.length]), Buffer.from(value)]);
+    Buffer.concat([
+      Buffer.from([0x40, name.length]),
+      Buffer.from(name),
+      Buffer.from([value.length]),
+      Buffer.from(value),
+    ]);
   const driven = readyEngine("server", { fieldsMax: 10, streamsMax: 1 });
   driven.receive(request(1));
   driven.receive(headers(3, Buffer.concat([blockOf(REQUEST_FIELDS), indexed("x-a", "1")])));
@@ -247,7 +250,12 @@ test("a block that is refused, malformed or over the limits is still decoded to 
 const BOMBS: readonly (readonly [what: string, block: Buffer])[] = [
   [
     "a table entry of 4,058 bytes 12,000 times",
-    Buffer.concat([Buffer.from("400161", "hex"), Buffer.from("7fda1e", "hex"), Buffer.alloc(4_057, 0x62), refs(12_000)]),
+    Buffer.concat([
+      Buffer.from("400161", "hex"),
+      Buffer.from("7fda1e", "hex"),
+      Buffer.alloc(4_057, 0x62),
+      refs(12_000),
+    ]),
   ],
   ["a field of one byte 16,000 times", Buffer.concat([Buffer.from("40016100", "hex"), refs(16_000)])],
   ["empty cookies 16,000 times", Buffer.concat([Buffer.from("6000", "hex"), refs(16_000)])],

@@ -64,6 +64,7 @@ import {
   Http2Stream,
   STREAM_HEADERS_SEEN,
   STREAM_OURS,
+  STREAM_PEER_RESET,
   STREAM_REMOTE_ENDED,
   STREAM_RESET,
   STREAM_TRAILERS_SEEN,
@@ -316,7 +317,10 @@ function beginData(
   if (length > 0) c.returnConnectionCredit(length, nowMs);
   const stream = c.streams.get(id);
   if (stream === undefined) return dataOnNoStream(c, id, nowMs, events);
-  if ((stream.flags & STREAM_RESET) !== 0) return true;
+  if ((stream.flags & STREAM_RESET) !== 0) {
+    if ((stream.flags & STREAM_PEER_RESET) === 0) return true;
+    return failed(c, STREAM_CLOSED, "DATA after the peer's RST_STREAM", events);
+  }
   if ((stream.flags & STREAM_REMOTE_ENDED) !== 0) {
     streamError(c, stream, STREAM_CLOSED, "DATA after the end of the stream", nowMs, events);
     return !c.isFailed;
@@ -516,6 +520,9 @@ function laterHeaders(
   events: EventList,
 ): boolean {
   if ((stream.flags & STREAM_RESET) !== 0) {
+    if ((stream.flags & STREAM_PEER_RESET) !== 0) {
+      return failed(c, STREAM_CLOSED, "HEADERS after the peer's RST_STREAM", events);
+    }
     return glitch(c, nowMs, "too many HEADERS on reset streams", events) && false;
   }
   if ((stream.flags & STREAM_REMOTE_ENDED) !== 0) {
@@ -642,6 +649,7 @@ function readReset(
     return fail(c, ENHANCE_YOUR_CALM, "too many streams reset", events);
   }
   c.endedIds.add(id);
+  stream.flags |= STREAM_PEER_RESET;
   c.closeByReset(stream);
   events.push(EVENT_RESET, stream, readUint32(bytes, start), 0, 0, undefined);
 }

@@ -22,6 +22,8 @@ export const STREAM_RELEASED = 32;
 export const STREAM_PENDING = 64;
 /** We opened it. */
 export const STREAM_OURS = 128;
+/** The peer has reset it, and may send nothing more on it. */
+export const STREAM_PEER_RESET = 256;
 
 /** Who writes a header section, at the moment when its bytes enter the output and never earlier. */
 export interface HeaderSource {

@@ -10,7 +10,6 @@ import {
   FLAG_PADDED,
   FLAG_PRIORITY,
   FLOW_CONTROL_ERROR,
-  FRAME_CONTINUATION,
   FRAME_DATA,
   FRAME_GOAWAY,
   FRAME_HEADERS,
@@ -55,10 +54,10 @@ import {
 
 const zeros = (length: number): Buffer => Buffer.alloc(length);
 
-/** A server whose streams 1 (open), 3 (the client has ended it), 5 (closed) and 7 (reset by the client) say what they are. */
+/** A server with streams 1 (open), 3 (the client has ended it), 5 (closed), 7 and 9 (reset by the client; 9's handler still runs). */
 function server(): DrivenEngine {
   const driven = readyEngine("server");
-  driven.receive(request(1), request(3, true), request(5, true), request(7), reset(7));
+  driven.receive(request(1), request(3, true), request(5, true), request(7), reset(7), request(9), reset(9));
   driven.engine.sendHeaders(driven.stream(5), sourceOf(TRAILER_FIELDS), true);
   for (const id of [5, 7]) driven.engine.release(driven.stream(id));
   driven.take();
@@ -136,18 +135,18 @@ const PLACES: readonly Violation[] = [
   [
     "HEADERS padding longer than the frame",
     PROTOCOL_ERROR,
-    frame(FRAME_HEADERS, FLAG_PADDED | FLAG_END_HEADERS, 9, Buffer.from([3, 1, 1])),
+    frame(FRAME_HEADERS, FLAG_PADDED | FLAG_END_HEADERS, 13, Buffer.from([3, 1, 1])),
   ],
   [
     "HEADERS of a stream that depends on itself",
     PROTOCOL_ERROR,
     frame(FRAME_HEADERS, FLAG_PRIORITY | FLAG_END_HEADERS, 1, Buffer.from([0, 0, 0, 1, 15])),
   ],
-  ["HEADERS inside a header block", PROTOCOL_ERROR, Buffer.concat([open(9), request(11)])],
-  ["DATA inside a header block", PROTOCOL_ERROR, Buffer.concat([open(9), data(1, 1)])],
-  ["PING inside a header block", PROTOCOL_ERROR, Buffer.concat([open(9), ping()])],
-  ["an unknown frame inside a header block", PROTOCOL_ERROR, Buffer.concat([open(9), frame(0xbe, 0, 0)])],
-  ["CONTINUATION of another stream", PROTOCOL_ERROR, Buffer.concat([open(9), continuation(11, zeros(1), true)])],
+  ["HEADERS inside a header block", PROTOCOL_ERROR, Buffer.concat([open(13), request(15)])],
+  ["DATA inside a header block", PROTOCOL_ERROR, Buffer.concat([open(13), data(1, 1)])],
+  ["PING inside a header block", PROTOCOL_ERROR, Buffer.concat([open(13), ping()])],
+  ["an unknown frame inside a header block", PROTOCOL_ERROR, Buffer.concat([open(13), frame(0xbe, 0, 0)])],
+  ["CONTINUATION of another stream", PROTOCOL_ERROR, Buffer.concat([open(13), continuation(15, zeros(1), true)])],
 ];
 
 const VALUES: readonly Violation[] = [
@@ -168,7 +167,7 @@ const VALUES: readonly Violation[] = [
     ENHANCE_YOUR_CALM,
     settings(...Array.from({ length: 2_730 }, () => [0x99, 1] as const)),
   ],
-  ["a header block that no table can read", 0x9, headers(9, Buffer.from([0xff, 0x80, 0x80, 0x80, 0x80, 0x80]))],
+  ["a header block that no table can read", 0x9, headers(13, Buffer.from([0xff, 0x80, 0x80, 0x80, 0x80, 0x80]))],
 ];
 
 connectionErrors("server", [...SIZES, ...PLACES, ...VALUES]);
@@ -183,6 +182,8 @@ connectionErrors("server", [
   ["HEADERS on a lower stream than before", PROTOCOL_ERROR, Buffer.concat([request(21), request(19)])],
   ["HEADERS on a closed stream", STREAM_CLOSED, request(5)],
   ["HEADERS on a stream that the client has reset", STREAM_CLOSED, request(7)],
+  ["HEADERS on a stream that the client has reset, whose handler still runs", STREAM_CLOSED, request(9)],
+  ["DATA on a stream that the client has reset, whose handler still runs", STREAM_CLOSED, data(9, 1)],
   ["DATA on a closed stream", STREAM_CLOSED, data(5, 1)],
   ["DATA on a stream that the client has reset", STREAM_CLOSED, data(7, 1)],
   ["PRIORITY of 4 bytes on an idle stream", FRAME_SIZE_ERROR, frame(FRAME_PRIORITY, 0, 99, zeros(4))],
@@ -211,9 +212,9 @@ for (const [what, id, code, bytes] of STREAM_ERRORS) {
     driven.receive(bytes);
     assert.equal(driven.seen.findLast((event) => event.kind === "stream-error")?.id, id);
     assertStreamError(driven, id, code);
-    assert.equal(driven.engine.streams.count, 2, "its slot is held until its handler has ended");
+    assert.equal(driven.engine.streams.count, 3, "its slot is held until its handler has ended");
     driven.engine.release(driven.stream(id));
-    assert.equal(driven.engine.streams.count, 1);
+    assert.equal(driven.engine.streams.count, 2);
     const before = driven.seen.length;
     driven.receive(data(id, 10), windowUpdate(id, 5), reset(id));
     assert.equal(driven.seen.length, before, "no event after the reset");
@@ -331,14 +332,14 @@ test("server: streams that come after its final GOAWAY are ignored, their later 
   const driven = server();
   driven.engine.goAway(0, driven.engine.lastPeerId, "drain");
   driven.take();
-  driven.receive(request(9), data(9, 16_000), windowUpdate(9, 1), request(11), reset(9), data(1, 5));
+  driven.receive(request(13), data(13, 16_000), windowUpdate(13, 1), request(15), reset(13), data(1, 5));
   assert.deepEqual(driven.seen, [{ kind: "data", id: 1, ends: false, text: "aaaaa" }]);
   assert.equal(driven.engine.isFailed, false);
-  assert.equal(driven.engine.ourLastId, 7);
+  assert.equal(driven.engine.ourLastId, 9);
 });
 
 test("a connection that ends in the middle of a header block, a frame or a DATA frame keeps nothing of it", () => {
-  for (const part of [open(9), request(9).subarray(0, 30), data(1, 9_000).subarray(0, 4_000)]) {
+  for (const part of [open(13), request(13).subarray(0, 30), data(1, 9_000).subarray(0, 4_000)]) {
     const driven = server();
     driven.receive(part);
     driven.engine.dispose();

@@ -12,6 +12,9 @@ export function parseAddress(given: unknown, what: string): SocketAddress {
     );
   }
   if (given.startsWith("unix:")) {
+    if (/^unix:\/\/(?!\/)/.test(given)) {
+      throw new RangeError(`${what} must be "unix:path" or "unix:///absolute/path", got ${JSON.stringify(given)}`);
+    }
     const path = given.startsWith("unix:///") ? given.slice("unix://".length) : given.slice("unix:".length);
     if (path === "") throw new RangeError(`${what} must name a socket after "unix:", got ${JSON.stringify(given)}`);
     return { kind: "unix", path };

@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { reconnectDelayMs } from "./reconnect.ts";
+
+describe("the wait before the next connection", () => {
+  it("is a second, times 1.6 for each failure, up to two minutes, while another peer is ready", () => {
+    const delays = [1, 2, 3, 4, 11, 12, 1_000].map((failures) => Math.round(reconnectDelayMs(failures, true, 0.5)));
+    assert.deepEqual(delays, [1_000, 1_600, 2_560, 4_096, 109_951, 120_000, 120_000]);
+  });
+
+  it("is two seconds at most while nobody is ready, so that an outage ends soon after its cause", () => {
+    assert.deepEqual(
+      [1, 2, 3, 100].map((failures) => reconnectDelayMs(failures, false, 0.5)),
+      [1_000, 1_600, 2_000, 2_000],
+    );
+  });
+
+  it("is spread by a fifth each way, and never below 0.8 s or above 144 s", () => {
+    const chances = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+    fc.assert(
+      fc.property(fc.integer({ min: -5, max: 10_000 }), fc.boolean(), chances, (failures, isAnyReady, chance) => {
+        const ms = reconnectDelayMs(failures, isAnyReady, chance);
+        const middle = reconnectDelayMs(failures, isAnyReady, 0.5);
+        assert.ok(ms >= 800 && ms < 144_000.001, `${ms} ms`);
+        assert.ok(Math.abs(ms - middle) <= middle * 0.2 + 1e-6);
+        assert.ok(isAnyReady || ms <= 2_400);
+        assert.ok(reconnectDelayMs(failures + 1, isAnyReady, chance) >= ms);
+      }),
+    );
+  });
+});
