@@ -18,19 +18,16 @@ import {
 import type { TraceWords } from "./scope.ts";
 
 const word = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
-const ids: fc.Arbitrary<IdWords> = fc.record(
-  { id0: word, id1: word, id2: word, id3: word },
-  { noNullPrototype: true },
-);
+const ids: fc.Arbitrary<IdWords> = fc.record({ id0: word, id1: word, id2: word, id3: word }, { noNullPrototype: true });
 const traces: fc.Arbitrary<TraceWords> = fc.record(
   {
-  trace0: word,
-  trace1: word,
-  trace2: word,
-  trace3: word,
-  span0: word,
-  span1: word,
-  traceFlags: fc.integer({ min: 0, max: 255 }),
+    trace0: word,
+    trace1: word,
+    trace2: word,
+    trace3: word,
+    span0: word,
+    span1: word,
+    traceFlags: fc.integer({ min: 0, max: 255 }),
   },
   { noNullPrototype: true },
 );

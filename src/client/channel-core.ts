@@ -18,6 +18,8 @@ import type { PeerTarget } from "./target.ts";
 /** Calls that may wait for a peer or a stream at once. */
 const WAITING_MAX = 10_000;
 
+/** So long after its beginning an outage of all peers is waited through; a longer one fails calls at once. */
+const OUTAGE_MS = 10_000;
 /** Tokens are numbered for the whole process: one for each authority, as far as there are not too many. */
 const AUTHORITY_TOKENS_MAX = 1_024;
 const authorityTokens = new Map<string, FieldToken>();
@@ -38,6 +40,8 @@ export interface NoPeer {
   readonly details?: readonly ErrorDetail[];
 }
 
+const CLOSED: NoPeer = Object.freeze({ reason: "CLIENT_CLOSED", text: "the client was closed" });
+
 export class ChannelCore implements LinkOwner {
   readonly runtime: Runtime;
   readonly messageBytesMax: number;
@@ -55,6 +59,7 @@ export class ChannelCore implements LinkOwner {
   #waitingFirst: ClientCall | undefined;
   #waitingLast: ClientCall | undefined;
   #waitingCount: number;
+  readonly #parked: Set<ClientCall>;
   /** Keeps the process alive while calls wait for a peer. */
   #hold: Timer | undefined;
   readonly #readyListeners: Set<() => void>;
@@ -80,6 +85,7 @@ export class ChannelCore implements LinkOwner {
     this.#waitingFirst = undefined;
     this.#waitingLast = undefined;
     this.#waitingCount = 0;
+    this.#parked = new Set();
     this.#hold = undefined;
     this.#readyListeners = new Set();
     this.#excluded = undefined;
@@ -131,13 +137,16 @@ export class ChannelCore implements LinkOwner {
 
   /** Why waiting is of no use, or undefined if a peer may come. */
   hopeless(): NoPeer | undefined {
-    if (this.isClosed) return { reason: "CLIENT_CLOSED", text: "the client was closed" };
+    if (this.isClosed) return CLOSED;
     if (this.#waitingCount >= WAITING_MAX) {
       return { reason: "STREAM_LIMIT", text: `${WAITING_MAX} calls wait for a free stream already` };
     }
+    const nowMs = this.runtime.world.clock.monotonicMs();
     for (const link of this.links) {
       // A link that waits without a failure was asked by its peer to leave: the next dial is due within a second or so.
       if (link.state !== "closed" && (link.state !== "backoff" || link.failure === undefined)) return undefined;
+      // One that was ready a moment ago is being restarted, as like as not: its calls live through that.
+      if (link.state === "backoff" && nowMs - link.readyUntilMs < OUTAGE_MS) return undefined;
     }
     const failures = this.links.map((link) => `${link.address}: ${link.failure?.text ?? "closed"}`);
     const isTls = this.links.every((link) => link.failure?.phase === "tls");
@@ -208,6 +217,14 @@ export class ChannelCore implements LinkOwner {
     }
   }
 
+  /** A call that stands neither in the queue nor on a connection: it waits for a token, or between two attempts. */
+  park(call: ClientCall): void {
+    this.#parked.add(call);
+  }
+  unpark(call: ClientCall): void {
+    this.#parked.delete(call);
+  }
+
   /** Tells of each change that may matter to one who waits for readiness. */
   onChange(listener: () => void): () => void {
     this.#readyListeners.add(listener);
@@ -220,6 +237,7 @@ export class ChannelCore implements LinkOwner {
       this.isClosed = true;
       this.linkFailed();
     }
+    if (!isGentle) for (const call of [...this.#parked]) call.unplaced(CLOSED);
     for (const link of this.links) link.close(isGentle);
     for (const listener of [...this.#readyListeners]) listener();
   }

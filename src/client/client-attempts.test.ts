@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import type { ServerHttp2Stream } from "node:http2";
 import { describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 import { all, Bench, type BenchClient, startPair } from "../../test/calls/bench-service.ts";
 import { assertFails } from "../../test/calls/failure.ts";
-import { answerGrpc, framed, GRPC_HEADERS, rawServer } from "../../test/calls/raw-peer.ts";
+import { turns } from "../../test/calls/gate.ts";
+import { answerGrpc, framed, GRPC_HEADERS, rawServer, type ServerHttp2Stream } from "../../test/calls/raw-peer.ts";
 import { Methods } from "../schema/testdata/gen/fixture/v3/everything_pb.ts";
 import { RpcError } from "../call/error.ts";
 import { createClient } from "./create-client.ts";
@@ -27,21 +27,61 @@ async function withPeer(
 }
 
 describe("a peer that answers wrongly", () => {
-  const cases: readonly [name: string, answer: (stream: ServerHttp2Stream) => void, code: string, reason: string | undefined][] = [
+  const cases: readonly [
+    name: string,
+    answer: (stream: ServerHttp2Stream) => void,
+    code: string,
+    reason: string | undefined,
+  ][] = [
     ["OK without a reply", (s) => answerGrpc(s, Buffer.alloc(0), OK), "UNIMPLEMENTED", "PROTOCOL_ERROR"],
     ["OK with two replies", (s) => answerGrpc(s, Buffer.concat([FIVE, FIVE]), OK), "UNIMPLEMENTED", "PROTOCOL_ERROR"],
     ["half a reply", (s) => answerGrpc(s, FIVE.subarray(0, 6), OK), "INTERNAL", "PROTOCOL_ERROR"],
-    ["a reply that is no protobuf", (s) => answerGrpc(s, framed(Buffer.from([0xff, 0xff])), OK), "INTERNAL", "INVALID_MESSAGE"],
-    ["a flag that is neither 0 nor 1", (s) => answerGrpc(s, framed(Buffer.from([8, 5]), 7), OK), "INTERNAL", "PROTOCOL_ERROR"],
-    ["compressed without saying how", (s) => answerGrpc(s, framed(gzipSync(Buffer.from([8, 5])), 1), OK), "INTERNAL", "PROTOCOL_ERROR"],
+    [
+      "a reply that is no protobuf",
+      (s) => answerGrpc(s, framed(Buffer.from([0xff, 0xff])), OK),
+      "INTERNAL",
+      "INVALID_MESSAGE",
+    ],
+    [
+      "a flag that is neither 0 nor 1",
+      (s) => answerGrpc(s, framed(Buffer.from([8, 5]), 7), OK),
+      "INTERNAL",
+      "PROTOCOL_ERROR",
+    ],
+    [
+      "compressed without saying how",
+      (s) => answerGrpc(s, framed(gzipSync(Buffer.from([8, 5])), 1), OK),
+      "INTERNAL",
+      "PROTOCOL_ERROR",
+    ],
     ["no status", (s) => (s.respond(GRPC_HEADERS), s.end(FIVE)), "INTERNAL", "PROTOCOL_ERROR"],
     ["a status that is no number", (s) => answerGrpc(s, undefined, { "grpc-status": "x" }), "UNKNOWN", undefined],
     ["a status out of range", (s) => answerGrpc(s, undefined, { "grpc-status": "99" }), "UNKNOWN", undefined],
-    ["an encoding we do not know", (s) => (s.respond({ ...GRPC_HEADERS, "grpc-encoding": "br" }), s.end(FIVE)), "INTERNAL", "COMPRESSION_UNKNOWN"],
-    ["HTML", (s) => (s.respond({ ":status": 200, "content-type": "text/html" }), s.end("<html>")), "UNKNOWN", "NOT_GRPC"],
+    [
+      "an encoding we do not know",
+      (s) => (s.respond({ ...GRPC_HEADERS, "grpc-encoding": "br" }), s.end(FIVE)),
+      "INTERNAL",
+      "COMPRESSION_UNKNOWN",
+    ],
+    [
+      "HTML",
+      (s) => (s.respond({ ":status": 200, "content-type": "text/html" }), s.end("<html>")),
+      "UNKNOWN",
+      "NOT_GRPC",
+    ],
     ["HTTP 404", (s) => s.respond({ ":status": 404 }, { endStream: true }), "UNIMPLEMENTED", "NOT_GRPC"],
-    ["HTTP 503", (s) => (s.respond({ ":status": 503, "content-type": "text/plain" }), s.end("busy")), "UNAVAILABLE", "NOT_GRPC"],
-    ["another codec", (s) => (s.respond({ ":status": 200, "content-type": "application/grpc+json" }), s.end("{}")), "INTERNAL", "NOT_GRPC"],
+    [
+      "HTTP 503",
+      (s) => (s.respond({ ":status": 503, "content-type": "text/plain" }), s.end("busy")),
+      "UNAVAILABLE",
+      "NOT_GRPC",
+    ],
+    [
+      "another codec",
+      (s) => (s.respond({ ":status": 200, "content-type": "application/grpc+json" }), s.end("{}")),
+      "INTERNAL",
+      "NOT_GRPC",
+    ],
     ["RST_STREAM CANCEL", (s) => s.close(8), "CANCELLED", "STREAM_RESET"],
     ["RST_STREAM INTERNAL_ERROR", (s) => s.close(2), "INTERNAL", "STREAM_RESET"],
     ["RST_STREAM ENHANCE_YOUR_CALM", (s) => s.close(11), "RESOURCE_EXHAUSTED", "STREAM_RESET"],
@@ -147,19 +187,20 @@ describe("a call is sent again", () => {
     }
   });
 
-  it("never once headers have come, with or without metadata: that is the commit point", async () => {
+  it("once headers have come if nothing of the reply has reached the user: a unary call is, a stream is not", async () => {
     for (const metadata of [{}, { "x-a": "1" }]) {
       await withPeer(
-        (stream) => {
+        (stream, number) => {
+          if (number === 2) return answerGrpc(stream, FIVE, OK);
           stream.respond({ ...GRPC_HEADERS, ...metadata });
-          setImmediate(() => setImmediate(() => stream.session?.destroy()));
+          return void turns(2).then(() => stream.session?.destroy());
         },
         async (client, requests) => {
-          const error = await assertFails(client.add({}), "UNAVAILABLE");
-          assert.equal(error.reached, "yes");
-          assert.equal(requests.length, 1);
-          await assertFails(all(client.down({})), "UNAVAILABLE");
+          assert.equal((await client.add({})).result, 5);
           assert.equal(requests.length, 2);
+          const error = await assertFails(all(client.down({})), "UNAVAILABLE");
+          assert.equal(error.reached, "yes");
+          assert.equal(requests.length, 3);
         },
       );
     }
@@ -294,7 +335,9 @@ describe("compression", () => {
 
   it("of a reply that is broken is INTERNAL", async () => {
     await withPeer(
-      (stream) => (stream.respond({ ...GRPC_HEADERS, "grpc-encoding": "gzip" }), stream.end(framed(Buffer.from("no gzip"), 1))),
+      (stream) => (
+        stream.respond({ ...GRPC_HEADERS, "grpc-encoding": "gzip" }), stream.end(framed(Buffer.from("no gzip"), 1))
+      ),
       async (client) => {
         assert.equal((await assertFails(client.add({}), "INTERNAL")).reason, "INVALID_MESSAGE");
         await assertFails(all(client.down({})), "INTERNAL");

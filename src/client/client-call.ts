@@ -38,7 +38,7 @@ import {
   userAgent,
 } from "../wire/transport/names.ts";
 import type { PeerLink } from "../wire/transport/peer-link.ts";
-import { encodePairs, pairsBytesMax } from "../wire/transport/server-exchange.ts";
+import { encodePairs, pairsBytesMax, pairsListBytes } from "../wire/transport/server-exchange.ts";
 import { WheelEntry } from "../wire/transport/timer-wheel.ts";
 import type { Timer } from "../world/timers.ts";
 import type { ChannelCore, NoPeer } from "./channel-core.ts";
@@ -50,6 +50,8 @@ const PLACE_TIMEOUT_MS = 10_000;
 const ATTEMPTS_MAX = 3;
 /** Fixed fields, ids and trace of a request's headers, at most. */
 const HEAD_BYTES = 640;
+/** The same as a peer counts them: 32 more for each field (RFC 9113 6.5.2). */
+const HEAD_LIST_BYTES = 900;
 
 /** What a header may hold (RFC 9113 section 8.2.1). */
 const TOKEN = /^[!-~](?:[ -~]*[!-~])?$/;
@@ -99,6 +101,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
   #onOver: (() => void) | undefined;
   /** Keeps the process alive between two attempts. */
   #hold: Timer | undefined;
+  #isParked: boolean;
   /** The first attempt did not start in the turn of the call. */
   #isDelayed: boolean;
 
@@ -144,6 +147,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     this.#onAbort = undefined;
     this.#onOver = undefined;
     this.#hold = undefined;
+    this.#isParked = false;
     this.#isDelayed = false;
     this.dueByMs = Infinity;
   }
@@ -324,6 +328,12 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
       this.place();
       return;
     }
+    const listBytesMax = connection.engine.peer.headerListBytesMax;
+    if (this.pairs.length > 0 && pairsListBytes(this.pairs) + HEAD_LIST_BYTES > listBytesMax) {
+      const text = `the request's metadata is over the ${listBytesMax} bytes that ${link.address} takes`;
+      this.#end("RESOURCE_EXHAUSTED", text, "METADATA_TOO_LARGE", undefined);
+      return;
+    }
     const attempt = new ClientAttempt(this, connection, ++this.attempts);
     this.attempt = attempt;
     const nowMs = this.attempts === 1 ? this.createdMs : this.channel.runtime.world.clock.monotonicMs();
@@ -346,6 +356,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     const ask = this.channel.token;
     if (ask === undefined) return;
     this.#isDelayed = true;
+    this.#park();
     const abort = new AbortController();
     this.#onOver = () => abort.abort();
     try {
@@ -360,7 +371,19 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
       this.#end("UNAUTHENTICATED", "no token could be had for the call", undefined, error);
       return;
     }
-    if (!this.isOver) this.#startAttempt(link);
+    if (this.isOver) return;
+    this.#unpark();
+    this.#startAttempt(link);
+  }
+
+  /** Lets the channel find a call that stands nowhere else. */
+  #park(): void {
+    this.#isParked = true;
+    this.channel.park(this);
+  }
+  #unpark(): void {
+    this.#isParked = false;
+    this.channel.unpark(this);
   }
 
   attemptEnded(attempt: ClientAttempt): void {
@@ -418,6 +441,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     const { world } = this.channel.runtime;
     this.#backoffUntilMs = world.clock.monotonicMs() + backoffMs(this.#repeats++, world.random.float());
     this.#hold = world.timers.hold();
+    this.#park();
     this.rearm();
   }
 
@@ -503,13 +527,14 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     if (this.scope !== undefined) this.scope.removeChild(this);
     if (this.#onAbort !== undefined) this.options?.signal?.removeEventListener("abort", this.#onAbort);
     this.#onOver?.();
-    if (this.#hold !== undefined) this.#release();
+    if (this.#isParked) this.#release();
     this.channel.callEnded();
   }
 
   #release(): void {
     this.#hold?.cancel();
     this.#hold = undefined;
+    this.#unpark();
   }
 
   /** Tells `onReply`, once. */

@@ -19,7 +19,10 @@ describe("the context of user code", () => {
         seen.push(currentCall());
         await Promise.resolve();
         assert.equal(currentCall(), call);
-        assert.equal(detach(() => currentCall()), undefined);
+        assert.equal(
+          detach(() => currentCall()),
+          undefined,
+        );
         return within({}, async () => {
           assert.equal(currentCall(), call);
           return {};
@@ -128,7 +131,10 @@ describe("the context of user code", () => {
 describe("within", () => {
   it("gives what its work gives, and passes on what it throws", async () => {
     assert.equal(await within({}, async () => 5), 5);
-    await assert.rejects(within({ timeoutMs: 1_000 }, () => Promise.reject(new Error("mine"))), /mine/);
+    await assert.rejects(
+      within({ timeoutMs: 1_000 }, () => Promise.reject(new Error("mine"))),
+      /mine/,
+    );
     await assert.rejects(
       within({}, () => {
         throw new Error("sync");
@@ -157,7 +163,10 @@ describe("within", () => {
   it("nested in another is bounded by it, and its end does not end the outer", async () => {
     await using pair = await startPair({ add: ({ a }) => (a === 1 ? new Promise(() => {}) : { result: a }) });
     await within({ timeoutMs: 5_000 }, async (outer) => {
-      await assertFails(within({ timeoutMs: 10 }, () => pair.client.add({ a: 1 })), "DEADLINE_EXCEEDED");
+      await assertFails(
+        within({ timeoutMs: 10 }, () => pair.client.add({ a: 1 })),
+        "DEADLINE_EXCEEDED",
+      );
       assert.equal(outer.aborted, false);
       assert.equal((await pair.client.add({ a: 2 })).result, 2);
     });

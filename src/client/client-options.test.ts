@@ -120,9 +120,15 @@ describe("a target", () => {
 
   it("off loopback needs TLS or plaintext: true, and never gets a token in plaintext", async () => {
     for (const target of ["192.0.2.1:50051", "example.com:443", "[2001:db8::1]:443", ["localhost:1", "10.0.0.1:1"]]) {
-      assert.throws(() => createClient(Bench, target), { name: "TypeError", message: /is not loopback: give tls, or plaintext/ });
+      assert.throws(() => createClient(Bench, target), {
+        name: "TypeError",
+        message: /is not loopback: give tls, or plaintext/,
+      });
       const token = (): string => "secret";
-      assert.throws(() => createClient(Bench, target, { plaintext: true, token }), /token would send credentials in plaintext/);
+      assert.throws(
+        () => createClient(Bench, target, { plaintext: true, token }),
+        /token would send credentials in plaintext/,
+      );
       await createClient(Bench, target, { plaintext: true }).$close();
     }
     for (const target of ["localhost:1", "127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "unix:/tmp/x"]) {
@@ -184,7 +190,10 @@ describe("handlers", () => {
     for (const handlers of [null, undefined, 5, "text"]) assert.throws(() => add(handlers), TypeError);
     const server = createServer().service(Bench, benchHandlers);
     assert.throws(() => server.service(Bench, benchHandlers), /service bench\.v1\.Bench was added before/);
-    assert.throws(() => server.service(Methods, {} as never, { interceptor: [] } as object), /did you mean "interceptors"/);
+    assert.throws(
+      () => server.service(Methods, {} as never, { interceptor: [] } as object),
+      /did you mean "interceptors"/,
+    );
   });
 
   it("may be an instance of a class, called with itself as `this`", async () => {

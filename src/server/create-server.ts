@@ -106,6 +106,8 @@ class HoldfastServer implements Server {
     const limits: Http2Limits = {
       ...DEFAULT_HTTP2_LIMITS,
       streamsMax: options.limits.streamsPerConnectionMax,
+      // All streams of a connection may meet their deadlines at once: that is no attack.
+      resetBurst: Math.max(DEFAULT_HTTP2_LIMITS.resetBurst, 2 * options.limits.streamsPerConnectionMax),
       listBytesMax: options.limits.metadataBytesMax,
     };
     const { messageBytesMax } = options.limits;

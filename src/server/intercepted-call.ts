@@ -67,7 +67,8 @@ export class InterceptedServerCall implements InterceptedCall {
       ...before,
       metadata: metadata === undefined ? before.metadata : metadataFrom(metadata),
       signal: signal === undefined ? before.signal : AbortSignal.any([this.signal, signal]),
-      deadlineMs: timeoutMs === undefined ? before.deadlineMs : Math.min(before.deadlineMs ?? Infinity, nowMs + timeoutMs),
+      deadlineMs:
+        timeoutMs === undefined ? before.deadlineMs : Math.min(before.deadlineMs ?? Infinity, nowMs + timeoutMs),
     });
   }
   map(change: Change): InterceptedCall {

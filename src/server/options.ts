@@ -1,7 +1,6 @@
 /**
  * A server's options: what may be given, defaults, limits. Checked once, at creation.
  */
-import { constants } from "node:os";
 import type { Interceptor } from "../call/interceptor.ts";
 import {
   booleanOption,
@@ -70,7 +69,16 @@ export interface ListenOptions {
 }
 
 const DEFAULT_SIGNALS: readonly NodeJS.Signals[] = Object.freeze(["SIGTERM", "SIGINT"] as const);
-const UNCATCHABLE: ReadonlySet<string> = new Set(["SIGKILL", "SIGSTOP"]);
+/** Those that ask a process to end or to do something; SIGKILL and SIGSTOP cannot be caught, faults are not for draining. */
+const CATCHABLE: ReadonlySet<string> = new Set([
+  "SIGTERM",
+  "SIGINT",
+  "SIGHUP",
+  "SIGQUIT",
+  "SIGBREAK",
+  "SIGUSR1",
+  "SIGUSR2",
+]);
 
 const serverShape = {
   interceptors: listOption(functionOption<Interceptor>()),
@@ -107,8 +115,8 @@ export function resolveServerOptions(given: ServerOptions | undefined): Resolved
   const { signals } = options.drain;
   if (!Array.isArray(signals)) throw new TypeError(`drain.signals must be an array, got ${describeValue(signals)}`);
   for (const signal of signals as readonly unknown[]) {
-    if (typeof signal !== "string" || !Object.hasOwn(constants.signals, signal) || UNCATCHABLE.has(signal)) {
-      throw new RangeError(`drain.signals must hold signals that a process can catch, got ${describeValue(signal)}`);
+    if (typeof signal !== "string" || !CATCHABLE.has(signal)) {
+      throw new RangeError(`drain.signals must hold ${[...CATCHABLE].join(", ")} only, got ${describeValue(signal)}`);
     }
   }
   return options;

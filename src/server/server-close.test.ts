@@ -202,7 +202,10 @@ describe("listening", () => {
   it("off loopback without TLS is refused before anything is bound, unless it is asked for", async () => {
     await using server = benchServer();
     for (const address of ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "example.com:0"]) {
-      await assert.rejects(server.listen(address), { name: "TypeError", message: /is not loopback: give tls, or plaintext/ });
+      await assert.rejects(server.listen(address), {
+        name: "TypeError",
+        message: /is not loopback: give tls, or plaintext/,
+      });
     }
     assert.equal(server.state, "idle");
     const { port } = await server.listen("0.0.0.0:0", { plaintext: true });
@@ -239,7 +242,10 @@ describe("connections over connectionsMax", () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     const probe = async (): Promise<void> => {
       await using third = createClient(Bench, pair.address);
-      await third.add({}).then(() => resolve(), () => setImmediate(() => void probe()));
+      await third.add({}).then(
+        () => resolve(),
+        () => setImmediate(() => void probe()),
+      );
     };
     void probe();
     await promise;

@@ -30,7 +30,7 @@ describe("handlers that outlive their deadlines", () => {
     await Promise.all(calls);
     assert.equal((await pair.client.add({})).result, 0, "late, but within the grace of 5 s");
     world.advance(5_200);
-    const error = await assertFails(pair.client.add({}), "RESOURCE_EXHAUSTED");
+    const error = await assertFails(world.settle(pair.client.add({})), "RESOURCE_EXHAUSTED");
     assert.match(error.text, /too many handlers have outlived their deadlines/);
     assert.equal(error.reached, "no");
     release.open();

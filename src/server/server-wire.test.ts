@@ -16,7 +16,13 @@ describe("a request that is not gRPC", () => {
   it("is answered with HTTP: 415 for a content-type, 405 for a method, and the connection lives on", async () => {
     await using pair = await startPair();
     await using raw = await rawClient(pair.address);
-    for (const type of ["application/json", "application/grpc-web", "text/html", "application/grpc+json", "application/grpcx"]) {
+    for (const type of [
+      "application/json",
+      "application/grpc-web",
+      "text/html",
+      "application/grpc+json",
+      "application/grpcx",
+    ]) {
       const { header, body } = await raw.request(ADD, Buffer.from("{}"), { "content-type": type });
       assert.equal(header[":status"], 415, type);
       assert.equal(body.length, 0);

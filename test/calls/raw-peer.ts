@@ -11,6 +11,7 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 
+export type { ServerHttp2Stream };
 export const GRPC_HEADERS = { ":status": 200, "content-type": "application/grpc+proto" } as const;
 
 export interface RawServer extends AsyncDisposable {

@@ -34,7 +34,11 @@ describe("round robin", () => {
           seen.set(index, (seen.get(index) ?? 0) + 1);
         }
         assert.ok([...seen.values()].every((n) => n === 3));
-        if (count === 0) assert.equal(balancer.pick(usables.length, (at) => usables[at] === true), -1);
+        if (count === 0)
+          assert.equal(
+            balancer.pick(usables.length, (at) => usables[at] === true),
+            -1,
+          );
       }),
     );
   });
@@ -42,7 +46,10 @@ describe("round robin", () => {
   it("does not lose its place over a moment in which none could be used, or over fewer peers", () => {
     const balancer = roundRobin(0);
     assert.equal(balancer.pick(3, ALL), 1);
-    assert.equal(balancer.pick(3, () => false), -1);
+    assert.equal(
+      balancer.pick(3, () => false),
+      -1,
+    );
     assert.equal(balancer.pick(3, ALL), 2);
     assert.equal(balancer.pick(2, ALL), 1);
     assert.equal(balancer.pick(0, ALL), -1);

@@ -110,7 +110,10 @@ describe("whether a failed attempt is followed by another", () => {
 
 describe("the backoff", () => {
   it("is between 0 and 50 ms doubled each time, up to a second", () => {
-    assert.deepEqual([0, 1, 2, 3, 4, 5, 50].map((n) => backoffMs(n, 0.5)), [25, 50, 100, 200, 400, 500, 500]);
+    assert.deepEqual(
+      [0, 1, 2, 3, 4, 5, 50].map((n) => backoffMs(n, 0.5)),
+      [25, 50, 100, 200, 400, 500, 500],
+    );
     fc.assert(
       fc.property(fc.nat(1_000), fc.double({ min: 0, max: 0.999, noNaN: true }), (repeats, chance) => {
         const ms = backoffMs(repeats, chance);

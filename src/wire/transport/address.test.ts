@@ -10,7 +10,10 @@ const hosts = fc.oneof(names, fc.ipV4(), fc.ipV6());
 const ports = fc.integer({ min: 0, max: 65_535 });
 const addresses: fc.Arbitrary<SocketAddress> = fc.oneof(
   fc.record({ kind: fc.constant("tcp" as const), host: hosts, port: ports }, { noNullPrototype: true }),
-  fc.record({ kind: fc.constant("unix" as const), path: fc.stringMatching(/^[a-zA-Z0-9._-][a-zA-Z0-9/._ -]{0,30}$/) }, { noNullPrototype: true }),
+  fc.record(
+    { kind: fc.constant("unix" as const), path: fc.stringMatching(/^[a-zA-Z0-9._-][a-zA-Z0-9/._ -]{0,30}$/) },
+    { noNullPrototype: true },
+  ),
 );
 
 describe("an address", () => {
@@ -35,7 +38,8 @@ describe("an address", () => {
   it("may be a port alone, which is loopback's", () => {
     assert.deepEqual(parseAddress(50_051, "it"), { kind: "tcp", host: "127.0.0.1", port: 50_051 });
     assert.deepEqual(parseAddress(0, "it"), { kind: "tcp", host: "127.0.0.1", port: 0 });
-    for (const port of [-1, 65_536, 0.5, Number.NaN, Infinity]) assert.throws(() => parseAddress(port, "it"), RangeError);
+    for (const port of [-1, 65_536, 0.5, Number.NaN, Infinity])
+      assert.throws(() => parseAddress(port, "it"), RangeError);
   });
 
   it("in the forms that users write", () => {
@@ -49,7 +53,27 @@ describe("an address", () => {
   });
 
   it("that is nearly one is refused, not guessed", () => {
-    for (const text of ["", ":1", "a:", "a", "a:b", "a:1:2", "::1:443", "[::1]", "[]:1", "a b:1", "a/b:1", "a@b:1", "a:1x", "a: 1", "a:999999", "unix:", "unix://", "unix://host/path", "http://a:1/"]) {
+    for (const text of [
+      "",
+      ":1",
+      "a:",
+      "a",
+      "a:b",
+      "a:1:2",
+      "::1:443",
+      "[::1]",
+      "[]:1",
+      "a b:1",
+      "a/b:1",
+      "a@b:1",
+      "a:1x",
+      "a: 1",
+      "a:999999",
+      "unix:",
+      "unix://",
+      "unix://host/path",
+      "http://a:1/",
+    ]) {
       assert.throws(() => parseAddress(text, "it"), RangeError, JSON.stringify(text));
     }
   });
@@ -58,10 +82,29 @@ describe("an address", () => {
 describe("what is local", () => {
   it("is loopback and Unix sockets, and nothing that only looks like it", () => {
     const is = (text: string): boolean => isLocal(parseAddress(text, "it"));
-    for (const text of ["localhost:1", "LOCALHOST:1", "127.0.0.1:1", "127.255.0.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "unix:/x"]) {
+    for (const text of [
+      "localhost:1",
+      "LOCALHOST:1",
+      "127.0.0.1:1",
+      "127.255.0.9:1",
+      "[::1]:1",
+      "[::ffff:127.0.0.1]:1",
+      "unix:/x",
+    ]) {
       assert.ok(is(text), text);
     }
-    for (const text of ["0.0.0.0:1", "[::]:1", "128.0.0.1:1", "127.0.0.1.example.com:1", "localhost.example.com:1", "mylocalhost:1", "[::2]:1", "[2001:db8::1]:1", "10.0.0.1:1", "1127.0.0.1:1"]) {
+    for (const text of [
+      "0.0.0.0:1",
+      "[::]:1",
+      "128.0.0.1:1",
+      "127.0.0.1.example.com:1",
+      "localhost.example.com:1",
+      "mylocalhost:1",
+      "[::2]:1",
+      "[2001:db8::1]:1",
+      "10.0.0.1:1",
+      "1127.0.0.1:1",
+    ]) {
       assert.ok(!is(text), text);
     }
   });

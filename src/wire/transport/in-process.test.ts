@@ -71,7 +71,13 @@ describe("a pair of sockets in memory", () => {
     assert.deepEqual([far.text, far.told], ["last", ["ended"]]);
     far.socket.end();
     await turns(5);
-    assert.deepEqual([far.told, near.told], [["ended", "closed"], ["opened", "ended", "closed"]]);
+    assert.deepEqual(
+      [far.told, near.told],
+      [
+        ["ended", "closed"],
+        ["opened", "ended", "closed"],
+      ],
+    );
     near.socket.destroy();
     far.socket.destroy();
     await turns(5);

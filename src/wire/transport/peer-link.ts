@@ -45,6 +45,8 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
   /** The connection for new calls, when ready. */
   connection: ClientConnection | undefined;
   failure: LinkFailure | undefined;
+  /** When it was ready last, if it is not now. */
+  readyUntilMs: number;
   readonly #owner: LinkOwner;
   readonly #options: LinkOptions;
   readonly #dial: Dial;
@@ -62,6 +64,7 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     this.state = "idle";
     this.connection = undefined;
     this.failure = undefined;
+    this.readyUntilMs = -Infinity;
     this.#owner = owner;
     this.#options = options;
     this.#dial = dial;
@@ -125,6 +128,7 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     // gRFC A8: a server that is pinged too often says so; half as often, then.
     if (isTooManyPings && this.#options.keepaliveMs === "adaptive") this.#keepaliveMs *= 2;
     if (connection !== this.connection || this.state === "closed") return;
+    this.readyUntilMs = this.runtime.world.clock.monotonicMs();
     this.connection = undefined;
     this.#draining.add(connection);
     this.#reconnect();
@@ -134,6 +138,7 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     this.#draining.delete(connection);
     if (this.state === "closed") return;
     if (connection === this.connection) {
+      this.readyUntilMs = this.runtime.world.clock.monotonicMs();
       this.connection = undefined;
       this.failure = { phase, text };
       this.#reconnect();

@@ -346,6 +346,17 @@ export function pairsBytesMax(pairs: readonly (string | Uint8Array)[]): number {
   return bytes;
 }
 
+/** What metadata counts against a peer's MAX_HEADER_LIST_SIZE (RFC 9113 6.5.2). */
+export function pairsListBytes(pairs: readonly (string | Uint8Array)[]): number {
+  let bytes = 0;
+  for (let i = 0; i < pairs.length; i += 2) {
+    const value = pairs[i + 1] as string | Uint8Array;
+    const length = typeof value === "string" ? value.length : Math.ceil((value.length * 4) / 3);
+    bytes += (pairs[i] as string).length + length + 32;
+  }
+  return bytes;
+}
+
 /** Writes metadata as fields; binary values as base64, credentials never indexed. */
 export function encodePairs(
   encoder: HpackEncoder,
