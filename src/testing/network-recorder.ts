@@ -60,7 +60,9 @@ export class NetworkRecorder implements SocketEvents {
   }
 
   data(bytes: Buffer): void {
-    this.chunks.push(bytes);
+    // The chunk is gone when this returns.
+    const kept = Buffer.from(bytes);
+    this.chunks.push(kept);
     this.receivedBytes += bytes.length;
     this.note("data");
     this.react.data?.(bytes);

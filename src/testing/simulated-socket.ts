@@ -261,7 +261,10 @@ export class SimulatedSocket implements Socket, IoTask {
     if (this.receivedBytes > 0) {
       const bytes = this.takeReceived();
       this.ways?.incoming.consumed(bytes.length);
-      this.events?.data(bytes);
+      // A copy that is overwritten afterwards: who keeps a chunk reads rubbish, as on real sockets it reads nothing.
+      const own = Buffer.from(bytes);
+      this.events?.data(own);
+      own.fill(0xdb);
       return true;
     }
     if (!this.isEndReceived || this.isEndedTold) return false;

@@ -50,7 +50,7 @@ export interface TlsFacts {
 export interface SocketEvents {
   /** Connected, TLS handshake done. Not called for accepted sockets: those are open when handed over. */
   opened(): void;
-  /** Bytes arrived. The chunk belongs to the receiver and is never written to again. */
+  /** Bytes arrived. The chunk is valid until this call returns, and then gone: what is kept must be copied. */
   data(bytes: Buffer): void;
   /** All queued bytes have left for the kernel, after `queuedBytes` was not 0. */
   drained(): void;

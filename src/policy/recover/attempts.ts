@@ -38,13 +38,13 @@ const COUNTED: Repeat = Object.freeze({ kind: "repeat", counts: true });
 export function decideRepeat(failed: FailedAttempt): Repeat {
   if (!failed.isRepeatable || failed.isCommitted) return FAIL;
   if (failed.retryAfterMs !== undefined && failed.retryAfterMs < 0) return FAIL;
-  if (failed.reached === "no") {
-    // One free re-pick per peer; from then on it is a retry like any other.
-    if (failed.unreached <= failed.peers) return FREE;
-    return failed.attempts + failed.unreached - failed.peers < failed.attemptsMax ? COUNTED : FAIL;
-  }
+  // One free re-pick per peer; from then on it is a retry like any other.
+  if (failed.reached === "no" && failed.unreached <= failed.peers) return FREE;
+  const counted = failed.attempts + Math.max(0, failed.unreached - failed.peers);
+  if (counted >= failed.attemptsMax) return FAIL;
+  if (failed.reached === "no") return COUNTED;
   const mayRepeat = failed.effect === "none" || failed.effect === "idempotent";
-  if (!mayRepeat || !failed.isConnectionLost || failed.attempts >= failed.attemptsMax) return FAIL;
+  if (!mayRepeat || !failed.isConnectionLost) return FAIL;
   return COUNTED;
 }
 

@@ -47,6 +47,8 @@ import {
   STREAM_REMOTE_ENDED,
   STREAM_RESET,
   StreamTable,
+  SHORT_TURN_BYTES,
+  TURN_BYTES,
 } from "./stream.ts";
 
 export type Http2Role = "client" | "server";
@@ -55,6 +57,8 @@ export type Http2Role = "client" | "server";
 const OUTPUT_BYTES_MAX = 131_072;
 /** A window half of which flows in less time grows: it then holds about half a second of what flows. */
 const WINDOW_GROWTH_MS = 250;
+/** Streams begin with at most this window. */
+const INITIAL_WINDOW_MAX = 1_048_576;
 /** Ids are left before they run out, so that calls in flight can end on this connection. */
 const DRAIN_ID = 0x60000000;
 /** However large the frames that a peer takes: a longer one would hold up the other streams, and the output's bound. */
@@ -94,6 +98,8 @@ export class Http2Connection {
   sendWindow: number;
   receiveCredit: number;
   receiveWindow: number;
+  /** What new streams may receive at first: 64 KiB, or more once messages on this connection have needed it. */
+  initialReceiveWindow: number;
   receiveUnreturned: number;
   returnedAtMs: number;
   pingStrikes: number;
@@ -120,10 +126,14 @@ export class Http2Connection {
 
   readonly #budget: WindowBudget;
   #grown: number;
+  /** Readers hold so much unread that the connection's credit waits for them. */
+  #isCreditHeld: boolean;
   #isDisposed: boolean;
   #pendingHead: Http2Stream | undefined;
   #pendingTail: Http2Stream | undefined;
   #isBlocked: boolean;
+  /** What one stream may send before others have their turn. */
+  #turnBytes: number;
 
   constructor(role: Http2Role, names: FieldNames, limits: Http2Limits, budget: WindowBudget) {
     this.role = role;
@@ -156,6 +166,7 @@ export class Http2Connection {
     this.sendWindow = DEFAULT_WINDOW;
     this.receiveCredit = DEFAULT_WINDOW;
     this.receiveWindow = DEFAULT_WINDOW;
+    this.initialReceiveWindow = limits.receiveWindow;
     this.receiveUnreturned = 0;
     this.returnedAtMs = 0;
     this.pingStrikes = 0;
@@ -178,10 +189,12 @@ export class Http2Connection {
     this.dataEnds = false;
     this.#budget = budget;
     this.#grown = 0;
+    this.#isCreditHeld = false;
     this.#isDisposed = false;
     this.#pendingHead = undefined;
     this.#pendingTail = undefined;
     this.#isBlocked = false;
+    this.#turnBytes = TURN_BYTES;
   }
 
   /** Writes what a connection begins with: the preface on a client, and our SETTINGS. */
@@ -235,7 +248,7 @@ export class Http2Connection {
   openStream(owner: unknown, nowMs: number): Http2Stream {
     const id = this.nextId;
     this.nextId += 2;
-    const stream = new Http2Stream(id, STREAM_OURS, this.peer.initialWindow, this.limits.receiveWindow, nowMs);
+    const stream = new Http2Stream(id, STREAM_OURS, this.peer.initialWindow, this.initialReceiveWindow, nowMs);
     stream.owner = owner;
     this.addStream(stream);
     return stream;
@@ -314,6 +327,7 @@ export class Http2Connection {
     stream.queue.push(payload);
     stream.queuedBytes += payload.length;
     if (ends) stream.endsAfterQueue = true;
+    if ((stream.flags & STREAM_PENDING) === 0) stream.turnLeft = this.#turnBytes;
     this.#addPending(stream);
     // If others wait, nothing can go now: sending theirs from here would lose the events that tell them.
     if (this.#pendingHead === stream) this.pump(undefined);
@@ -352,6 +366,7 @@ export class Http2Connection {
   consume(stream: Http2Stream, count: number, nowMs: number): void {
     stream.unconsumed -= count;
     stream.receiveUnreturned += count;
+    if (this.#isCreditHeld) this.returnConnectionCredit(0, nowMs);
     if (stream.receiveUnreturned * 2 < stream.receiveWindow || stream.isClosed || stream.isRemoteEnded) return;
     let credit = stream.receiveUnreturned;
     const grow = Math.min(stream.receiveWindow, this.limits.streamWindowMax - stream.receiveWindow);
@@ -384,13 +399,19 @@ export class Http2Connection {
     return true;
   }
 
-  /** Connection credit returns on receipt, so that a slow reader never holds up the other streams. */
+  /**
+   * Connection credit returns on receipt, so that a slow reader never holds up the other streams; unless all that is unread is over
+   * the connection's limit.
+   */
   returnConnectionCredit(count: number, nowMs: number): void {
     this.receiveUnreturned += count;
     if (this.receiveUnreturned * 2 < this.receiveWindow) return;
+    this.#isCreditHeld = this.initialReceiveWindow > this.limits.receiveWindow && this.#isOverfull();
+    if (this.#isCreditHeld) return;
     let credit = this.receiveUnreturned;
     const grow = Math.min(this.receiveWindow, this.limits.connectionWindowMax - this.receiveWindow);
-    if (nowMs - this.returnedAtMs < WINDOW_GROWTH_MS && grow > 0 && this.#growBy(grow)) {
+    // Costs no memory: what is unread is bounded by the streams' windows.
+    if (nowMs - this.returnedAtMs < WINDOW_GROWTH_MS && grow > 0) {
       this.receiveWindow += grow;
       credit += grow;
     }
@@ -403,10 +424,11 @@ export class Http2Connection {
   /** While blocked (the socket holds enough), payloads stay in their streams. Unblocking sends on. */
   setBlocked(isBlocked: boolean, events: EventList | undefined): void {
     this.#isBlocked = isBlocked;
+    if (isBlocked) this.#turnBytes = SHORT_TURN_BYTES;
     if (!isBlocked) this.pump(events);
   }
 
-  /** Sends queued payloads, a frame per stream in turn, as far as windows and the output's bound allow. */
+  /** Sends queued payloads, a turn's bytes per stream, as far as windows and the output's bound allow. */
   pump(events: EventList | undefined): void {
     while (
       this.#pendingHead !== undefined &&
@@ -420,9 +442,11 @@ export class Http2Connection {
       if (this.#pendingHead === undefined) this.#pendingTail = undefined;
       stream.flags &= ~STREAM_PENDING;
       if (stream.queuedBytes === 0 || stream.sendWindow <= 0) continue;
+      const before = stream.queuedBytes;
       this.#sendQueued(stream);
+      stream.turnLeft -= before - stream.queuedBytes;
       if (stream.queuedBytes > 0) {
-        if (stream.sendWindow > 0) this.#addPending(stream);
+        if (stream.sendWindow > 0) this.#goOn(stream);
       } else {
         stream.queue = undefined;
         stream.queueOffset = 0;
@@ -436,6 +460,7 @@ export class Http2Connection {
         }
       }
     }
+    if (this.#pendingHead === undefined) this.#turnBytes = TURN_BYTES;
   }
 
   /** Payload waits although the windows would let it go: pump again once output was taken. */
@@ -470,6 +495,7 @@ export class Http2Connection {
     this.#isDisposed = true;
     this.#budget.giveBack(this.#grown);
     this.#grown = 0;
+    this.#isCreditHeld = false;
     this.#pendingHead = undefined;
     this.#pendingTail = undefined;
     this.dropPartial();
@@ -487,6 +513,8 @@ export class Http2Connection {
 
   /** Counts a stream as open; it is until {@link forget}. */
   addStream(stream: Http2Stream): void {
+    const more = stream.receiveWindow - this.limits.receiveWindow;
+    if (more > 0) this.#account(more);
     // Until the peer has acknowledged a smaller window, it may still use the default one (RFC 9113 6.9.3).
     if (!this.areSettingsAcked && stream.receiveCredit < DEFAULT_WINDOW) stream.receiveCredit = DEFAULT_WINDOW;
     this.streams.add(stream);
@@ -534,11 +562,45 @@ export class Http2Connection {
   forget(stream: Http2Stream): void {
     this.streams.delete(stream);
     if (stream.receiveWindow > this.limits.receiveWindow && !this.#isDisposed) {
+      this.#learnWindow(stream.receiveWindow);
       const grown = stream.receiveWindow - this.limits.receiveWindow;
       this.#grown -= grown;
       this.#budget.giveBack(grown);
       stream.receiveWindow = this.limits.receiveWindow;
     }
+  }
+
+  /**
+   * Messages on this connection need larger windows: later streams begin with them. In steps of two, so that it takes a handful
+   * of SETTINGS in a connection's life; never back, for a smaller one would cut into what is underway.
+   */
+  #learnWindow(needed: number): void {
+    const window = Math.min(needed, INITIAL_WINDOW_MAX, this.limits.streamWindowMax);
+    const more = window - this.initialReceiveWindow;
+    if (more < this.initialReceiveWindow || this.isFailed || this.#grown > this.limits.connectionWindowMax / 2) return;
+    this.initialReceiveWindow = window;
+    // It applies to open streams too (RFC 9113 6.9.2).
+    for (const stream of this.streams.all()) {
+      stream.receiveWindow += more;
+      stream.receiveCredit += more;
+      this.#account(more);
+    }
+    const at = this.#control(FRAME_SETTINGS, 0, 0, 6);
+    this.output.bytes[at] = 0;
+    this.output.bytes[at + 1] = SETTING_INITIAL_WINDOW_SIZE;
+    writeUint32(this.output.bytes, at + 2, window);
+  }
+
+  /** Of what was promised already: whatever the budget says. */
+  #account(bytes: number): void {
+    this.#grown += bytes;
+    this.#budget.take(bytes);
+  }
+
+  #isOverfull(): boolean {
+    let unread = 0;
+    for (const stream of this.streams.all()) unread += Math.max(0, stream.unconsumed);
+    return unread > this.limits.connectionWindowMax;
   }
 
   #endLocal(stream: Http2Stream): void {
@@ -588,6 +650,19 @@ export class Http2Connection {
     if (this.#pendingTail === stream) this.#pendingTail = before;
     stream.nextPending = undefined;
     stream.flags &= ~STREAM_PENDING;
+  }
+
+  /** A stream goes on until its turn is used up; then it stands at the end of the line. */
+  #goOn(stream: Http2Stream): void {
+    if (stream.turnLeft <= 0) {
+      stream.turnLeft = this.#turnBytes;
+      this.#addPending(stream);
+      return;
+    }
+    stream.flags |= STREAM_PENDING;
+    stream.nextPending = this.#pendingHead;
+    this.#pendingHead = stream;
+    if (this.#pendingTail === undefined) this.#pendingTail = stream;
   }
 
   #sendQueued(stream: Http2Stream): void {

@@ -2,8 +2,8 @@
  * Hot path: what the engine tells, as a list of plain columns instead of an object per event.
  *
  * The engine appends while it reads; the shell walks the list after `receive` has returned, so the engine is never
- * re-entered from its own callbacks. DATA events point into the received chunk, which belongs to the receiver; field
- * sections belong to the list and are valid until `clear`.
+ * re-entered from its own callbacks. DATA events point into the received chunk, which lives until the shell has walked the
+ * list; field sections belong to the list and are valid until `clear`.
  */
 import { type FieldNames, FieldSection } from "./field.ts";
 import type { Http2Stream } from "./stream.ts";

@@ -115,6 +115,10 @@ export class WindowBudget {
     this.#granted += bytes;
     return true;
   }
+  /** Counts what was promised already, though it be too much. */
+  take(bytes: number): void {
+    this.#granted += bytes;
+  }
   giveBack(bytes: number): void {
     this.#granted = Math.max(0, this.#granted - bytes);
   }

@@ -119,7 +119,7 @@ function readFrames(c: Http2Connection, bytes: Buffer, from: number, nowMs: numb
   while (at < end && !c.isFailed) {
     if (end - at < FRAME_HEADER_BYTES) return hold(c, bytes, at);
     if (framesLeft-- === 0) {
-      c.rest = bytes.subarray(at);
+      c.rest = Buffer.from(bytes.subarray(at));
       return;
     }
     const length = ((bytes[at] as number) << 16) | ((bytes[at + 1] as number) << 8) | (bytes[at + 2] as number);
@@ -503,7 +503,7 @@ function firstHeaders(
   if (flaw) return refuse(c, id, PROTOCOL_ERROR, nowMs, events);
   if (c.streams.count >= c.limits.streamsMax) return refuse(c, id, REFUSED_STREAM, nowMs, events);
   const flags = ends ? STREAM_HEADERS_SEEN | STREAM_REMOTE_ENDED : STREAM_HEADERS_SEEN;
-  const stream = new Http2Stream(id, flags, c.peer.initialWindow, c.limits.receiveWindow, nowMs);
+  const stream = new Http2Stream(id, flags, c.peer.initialWindow, c.initialReceiveWindow, nowMs);
   if (!declareLength(stream, section, ends)) return refuse(c, id, PROTOCOL_ERROR, nowMs, events);
   c.addStream(stream);
   events.push(EVENT_HEADERS, stream, ends ? 1 : 0, 0, 0, section);

@@ -33,6 +33,14 @@ export interface HeaderSource {
   encodeHeaders(encoder: HpackEncoder, out: Buffer, at: number): number;
 }
 
+/**
+ * What one stream may send before others have their turn. Long while the network takes all we have, so that of several large
+ * messages the first is complete, and worked on, while the next is underway; short once it does not, so that nobody waits long.
+ * Messages that fit a frame and the windows do not stand in this line at all.
+ */
+export const TURN_BYTES = 1_048_576;
+export const SHORT_TURN_BYTES = 16_384;
+
 export class Http2Stream {
   readonly id: number;
   /** For the layer above. */
@@ -61,6 +69,8 @@ export class Http2Stream {
   endsAfterQueue: boolean;
   /** Trailers to be sent after the queue. */
   trailers: HeaderSource | undefined;
+  /** Bytes that it may still send before the next stream's turn. */
+  turnLeft: number;
   nextPending: Http2Stream | undefined;
 
   constructor(id: number, flags: number, sendWindow: number, receiveWindow: number, nowMs: number) {
@@ -80,6 +90,7 @@ export class Http2Stream {
     this.queuedBytes = 0;
     this.endsAfterQueue = false;
     this.trailers = undefined;
+    this.turnLeft = 0;
     this.nextPending = undefined;
   }
 

@@ -64,6 +64,7 @@ export class ServerConnection extends Connection {
   /** The handler of this stream has ended. */
   release(stream: Http2Stream): void {
     this.engine.release(stream);
+    if (this.engine.output.length > 0) this.scheduleFlush();
     if (this.#isDraining) this.#endIfDrained();
   }
 

@@ -267,6 +267,8 @@ export class EnginePair {
     this.#drainAll();
     this.checkAtRest();
     for (const end of this.server.ends.values()) this.server.driven.engine.release(end.stream);
+    // A stream that needed a larger window may have left a SETTINGS frame for those to come.
+    this.#drainAll();
     for (const [id, up] of this.client.ends) {
       const down = this.server.ends.get(id);
       if (up.isCut || down === undefined || down.isCut) continue;
@@ -280,7 +282,7 @@ export class EnginePair {
       assert.deepEqual(engine.streams.all(), []);
       assert.equal(engine.hasPending, false);
       assert.equal(engine.output.length, 0);
-      assert.equal(budget.granted, engine.receiveWindow - 65_535, "streams have given their windows back");
+      assert.equal(budget.granted, 0, "streams have given their windows back");
       engine.dispose();
       assert.equal(budget.granted, 0);
     }
