@@ -40,6 +40,7 @@ import { initialPeerSettings, type PeerSettings } from "./settings.ts";
 import {
   type HeaderSource,
   Http2Stream,
+  STREAM_ANSWERED,
   STREAM_LOCAL_ENDED,
   STREAM_OURS,
   STREAM_PENDING,
@@ -57,8 +58,8 @@ export type Http2Role = "client" | "server";
 const OUTPUT_BYTES_MAX = 131_072;
 /** A window half of which flows in less time grows: it then holds about half a second of what flows. */
 const WINDOW_GROWTH_MS = 250;
-/** Streams begin with at most this window. */
-const INITIAL_WINDOW_MAX = 1_048_576;
+/** Frames that a good peer may send without their being counted: as many as the recent past explains. */
+const EARNED_MAX = 10_000;
 /** Ids are left before they run out, so that calls in flight can end on this connection. */
 const DRAIN_ID = 0x60000000;
 /** However large the frames that a peer takes: a longer one would hold up the other streams, and the output's bound. */
@@ -96,6 +97,9 @@ export class Http2Connection {
   /** The highest stream id that the peer has opened. */
   lastPeerId: number;
   sendWindow: number;
+  /** Payload that waits in all streams' queues, and all that was ever sent: how the shell sees that nothing moves. */
+  queuedBytes: number;
+  sentBytes: number;
   receiveCredit: number;
   receiveWindow: number;
   /** What new streams may receive at first: 64 KiB, or more once messages on this connection have needed it. */
@@ -108,6 +112,8 @@ export class Http2Connection {
   pingsUnanswered: number;
   /** WINDOW_UPDATEs that our DATA frames account for: two each, for the stream and for the connection. */
   updatesEarned: number;
+  /** Header fields decoded in this turn. */
+  turnFields: number;
   /** RST_STREAMs that may cross our end of a stream on the way: one for each stream that was opened. */
   lateResetsEarned: number;
   emptyDataInARow: number;
@@ -164,6 +170,8 @@ export class Http2Connection {
     this.nextId = role === "client" ? 1 : 2;
     this.lastPeerId = 0;
     this.sendWindow = DEFAULT_WINDOW;
+    this.queuedBytes = 0;
+    this.sentBytes = 0;
     this.receiveCredit = DEFAULT_WINDOW;
     this.receiveWindow = DEFAULT_WINDOW;
     this.initialReceiveWindow = limits.receiveWindow;
@@ -173,6 +181,7 @@ export class Http2Connection {
     this.lastPingAtMs = -Infinity;
     this.pingsUnanswered = 0;
     this.updatesEarned = 0;
+    this.turnFields = 0;
     this.lateResetsEarned = 0;
     this.emptyDataInARow = 0;
     this.prefaceMatched = role === "server" ? 0 : CLIENT_PREFACE.length;
@@ -257,6 +266,7 @@ export class Http2Connection {
   /** Sends a header section: the stream's first, or interim; with `ends` it is also its last. */
   sendHeaders(stream: Http2Stream, source: HeaderSource, ends: boolean): void {
     if ((stream.flags & (STREAM_RESET | STREAM_LOCAL_ENDED)) !== 0) return;
+    stream.flags |= STREAM_ANSWERED;
     this.pingStrikes = 0;
     const output = this.output;
     const most = source.headerBytesMax() + 16;
@@ -307,7 +317,7 @@ export class Http2Connection {
     stream.sendWindow -= length;
     this.sendWindow -= length;
     this.pingStrikes = 0;
-    this.updatesEarned += 2;
+    if (this.updatesEarned < EARNED_MAX) this.updatesEarned += 2;
     if (ends) this.#endLocal(stream);
   }
 
@@ -326,6 +336,7 @@ export class Http2Connection {
     stream.queue ??= [];
     stream.queue.push(payload);
     stream.queuedBytes += payload.length;
+    this.queuedBytes += payload.length;
     if (ends) stream.endsAfterQueue = true;
     if ((stream.flags & STREAM_PENDING) === 0) stream.turnLeft = this.#turnBytes;
     this.#addPending(stream);
@@ -382,21 +393,20 @@ export class Http2Connection {
 
   /**
    * A reader waits for `bytes` more of one message, whose length it knows and has accepted: the window grows to hold them,
-   * as far as limits and budget allow, so that a large message costs one round trip and not one per 64 KiB. True: it has.
+   * as far as limits and budget allow, so that a large message costs one round trip and not one per 64 KiB. True: it holds them all,
+   * so that their memory is within the budget too.
    */
   expect(stream: Http2Stream, bytes: number): boolean {
-    const wanted = Math.min(
-      bytes - stream.receiveCredit - stream.receiveUnreturned,
-      this.limits.streamWindowMax - stream.receiveWindow,
-    );
-    if (wanted <= 0) return stream.receiveWindow > this.limits.receiveWindow;
-    if (stream.isClosed || stream.isRemoteEnded || !this.#growBy(wanted)) return false;
+    const missing = bytes - stream.receiveCredit - stream.receiveUnreturned;
+    if (missing <= 0) return bytes <= this.limits.streamWindowMax;
+    const wanted = Math.min(missing, this.limits.streamWindowMax - stream.receiveWindow);
+    if (wanted <= 0 || stream.isClosed || stream.isRemoteEnded || !this.#growBy(wanted)) return false;
     const credit = wanted + stream.receiveUnreturned;
     stream.receiveWindow += wanted;
     stream.receiveUnreturned = 0;
     stream.receiveCredit += credit;
     this.#number(FRAME_WINDOW_UPDATE, stream.id, credit);
-    return true;
+    return wanted === missing;
   }
 
   /**
@@ -518,7 +528,7 @@ export class Http2Connection {
     // Until the peer has acknowledged a smaller window, it may still use the default one (RFC 9113 6.9.3).
     if (!this.areSettingsAcked && stream.receiveCredit < DEFAULT_WINDOW) stream.receiveCredit = DEFAULT_WINDOW;
     this.streams.add(stream);
-    this.lateResetsEarned += 1;
+    if (this.lateResetsEarned < EARNED_MAX) this.lateResetsEarned += 1;
   }
 
   /** The peer has applied our SETTINGS. */
@@ -546,6 +556,7 @@ export class Http2Connection {
   closeByReset(stream: Http2Stream): void {
     stream.flags |= STREAM_RESET;
     stream.queue = undefined;
+    this.queuedBytes -= stream.queuedBytes;
     stream.queuedBytes = 0;
     stream.queueOffset = 0;
     stream.trailers = undefined;
@@ -575,7 +586,7 @@ export class Http2Connection {
    * of SETTINGS in a connection's life; never back, for a smaller one would cut into what is underway.
    */
   #learnWindow(needed: number): void {
-    const window = Math.min(needed, INITIAL_WINDOW_MAX, this.limits.streamWindowMax);
+    const window = Math.min(needed, this.limits.initialWindowMax, this.limits.streamWindowMax);
     const more = window - this.initialReceiveWindow;
     if (more < this.initialReceiveWindow || this.isFailed || this.#grown > this.limits.connectionWindowMax / 2) return;
     this.initialReceiveWindow = window;
@@ -679,8 +690,10 @@ export class Http2Connection {
     stream.sendWindow -= length;
     this.sendWindow -= length;
     stream.queuedBytes -= length;
+    this.queuedBytes -= length;
+    this.sentBytes += length;
     this.pingStrikes = 0;
-    this.updatesEarned += 2;
+    if (this.updatesEarned < EARNED_MAX) this.updatesEarned += 2;
     if (length === left) {
       queue.shift();
       stream.queueOffset = 0;

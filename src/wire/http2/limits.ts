@@ -23,7 +23,11 @@ export interface Http2Limits {
   readonly emptyDataMax: number;
   /** Frames read in one turn of the event loop; the rest waits for the next turn. */
   readonly framesPerTurnMax: number;
+  /** Header fields decoded in one turn, give or take a block. */
+  readonly fieldsPerTurnMax: number;
   readonly receiveWindow: number;
+  /** Streams begin with at most this window, once earlier ones needed it. */
+  readonly initialWindowMax: number;
   readonly streamWindowMax: number;
   readonly connectionWindowMax: number;
   /**
@@ -51,7 +55,9 @@ export const DEFAULT_HTTP2_LIMITS: Http2Limits = Object.freeze({
   settingsEntriesMax: 32,
   emptyDataMax: 10,
   framesPerTurnMax: 4_096,
+  fieldsPerTurnMax: 65_536,
   receiveWindow: 65_535,
+  initialWindowMax: 1_048_576,
   streamWindowMax: 4 * 1_048_576,
   connectionWindowMax: 16 * 1_048_576,
   resetBurst: 200,

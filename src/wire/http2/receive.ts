@@ -62,6 +62,7 @@ import {
 import { applySetting, forEachSetting } from "./settings.ts";
 import {
   Http2Stream,
+  STREAM_ANSWERED,
   STREAM_HEADERS_SEEN,
   STREAM_OURS,
   STREAM_PEER_RESET,
@@ -70,6 +71,8 @@ import {
   STREAM_TRAILERS_SEEN,
 } from "./stream.ts";
 
+/** A stream that is reset within this time, and had no answer, counts as a rapid reset. */
+const PREMATURE_MS = 10;
 const REQUEST_MASK = (1 << PSEUDO_METHOD) | (1 << PSEUDO_SCHEME) | (1 << PSEUDO_PATH);
 const RESPONSE_MASK = 1 << PSEUDO_STATUS;
 /** A WINDOW_UPDATE of less is counted, unless DATA of ours accounts for it. */
@@ -114,11 +117,12 @@ function readFrames(c: Http2Connection, bytes: Buffer, from: number, nowMs: numb
   let at = from;
   const end = bytes.length;
   let framesLeft = c.limits.framesPerTurnMax;
+  c.turnFields = 0;
   if (c.dataRemaining > 0) at = continueData(c, bytes, at, events);
   if (c.held !== undefined) at = completeHeld(c, bytes, at, nowMs, events);
   while (at < end && !c.isFailed) {
     if (end - at < FRAME_HEADER_BYTES) return hold(c, bytes, at);
-    if (framesLeft-- === 0) {
+    if (framesLeft-- === 0 || c.turnFields > c.limits.fieldsPerTurnMax) {
       c.rest = Buffer.from(bytes.subarray(at));
       return;
     }
@@ -467,6 +471,7 @@ function headerBlock(
   if (!c.decoder.decode(bytes, from, to, section)) {
     return fail(c, COMPRESSION_ERROR, c.decoder.error, events);
   }
+  c.turnFields += section.total;
   const stream = c.streams.get(id);
   const isTaken =
     stream !== undefined
@@ -645,13 +650,21 @@ function readReset(
     else glitch(c, nowMs, "too many frames on closed streams", events);
     return;
   }
-  if (c.role === "server" && !c.resetBucket.take(nowMs)) {
+  if (c.role === "server" && isPremature(stream, nowMs) && !c.resetBucket.take(nowMs)) {
     return fail(c, ENHANCE_YOUR_CALM, "too many streams reset", events);
   }
   c.endedIds.add(id);
   stream.flags |= STREAM_PEER_RESET;
   c.closeByReset(stream);
   events.push(EVENT_RESET, stream, readUint32(bytes, start), 0, 0, undefined);
+}
+
+/**
+ * Rapid reset (CVE-2023-44487) lives on streams that are reset as soon as they are opened. A caller who breaks off a reply stream, or
+ * whose deadline passes, does neither; and its slot is taken until the handler has ended, whoever resets it.
+ */
+function isPremature(stream: Http2Stream, nowMs: number): boolean {
+  return (stream.flags & STREAM_ANSWERED) === 0 && nowMs - stream.openedAtMs < PREMATURE_MS;
 }
 
 function readSettings(

@@ -25,6 +25,9 @@ export const STREAM_OURS = 128;
 /** The peer has reset it, and may send nothing more on it. */
 export const STREAM_PEER_RESET = 256;
 
+/** We have sent headers on it. */
+export const STREAM_ANSWERED = 512;
+
 /** Who writes a header section, at the moment when its bytes enter the output and never earlier. */
 export interface HeaderSource {
   /** An upper bound of the bytes that `encodeHeaders` writes. */
@@ -54,6 +57,7 @@ export class Http2Stream {
   receiveWindow: number;
   /** Consumed and not yet returned. */
   receiveUnreturned: number;
+  readonly openedAtMs: number;
   /** When the window was last returned, for its growth. */
   returnedAtMs: number;
   /** Received and not yet consumed. */
@@ -81,6 +85,7 @@ export class Http2Stream {
     this.receiveCredit = receiveWindow;
     this.receiveWindow = receiveWindow;
     this.receiveUnreturned = 0;
+    this.openedAtMs = nowMs;
     this.returnedAtMs = nowMs;
     this.unconsumed = 0;
     this.contentLength = -1;
