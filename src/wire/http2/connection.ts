@@ -573,11 +573,12 @@ export class Http2Connection {
   forget(stream: Http2Stream): void {
     this.streams.delete(stream);
     if (stream.receiveWindow > this.limits.receiveWindow && !this.#isDisposed) {
-      this.#learnWindow(stream.receiveWindow);
-      const grown = stream.receiveWindow - this.limits.receiveWindow;
+      const needed = stream.receiveWindow;
+      const grown = needed - this.limits.receiveWindow;
       this.#grown -= grown;
       this.#budget.giveBack(grown);
       stream.receiveWindow = this.limits.receiveWindow;
+      this.#learnWindow(needed);
     }
   }
 
