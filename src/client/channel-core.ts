@@ -54,7 +54,6 @@ export class ChannelCore implements LinkOwner {
   #openCalls: number;
   #onIdle: (() => void) | undefined;
   readonly #balancer: RoundRobin;
-  #readyCount: number;
   #isStarted: boolean;
   #waitingFirst: ClientCall | undefined;
   #waitingLast: ClientCall | undefined;
@@ -80,7 +79,6 @@ export class ChannelCore implements LinkOwner {
     this.#openCalls = 0;
     this.#onIdle = undefined;
     this.#balancer = roundRobin(facts.world.random.uint32() % this.links.length);
-    this.#readyCount = 0;
     this.#isStarted = false;
     this.#waitingFirst = undefined;
     this.#waitingLast = undefined;
@@ -139,8 +137,16 @@ export class ChannelCore implements LinkOwner {
   hopeless(): NoPeer | undefined {
     if (this.isClosed) return CLOSED;
     if (this.#waitingCount >= WAITING_MAX) {
-      return { reason: "STREAM_LIMIT", text: `${WAITING_MAX} calls wait for a free stream already` };
+      return this.isAnyReady
+        ? { reason: "STREAM_LIMIT", text: `${WAITING_MAX} calls wait for a free stream already` }
+        : { reason: "NO_PEER", text: `${WAITING_MAX} calls wait for a peer already` };
     }
+    return this.#unreachable();
+  }
+
+  /** Why no peer will come, or undefined if one may. */
+  #unreachable(): NoPeer | undefined {
+    if (this.isClosed) return CLOSED;
     const nowMs = this.runtime.world.clock.monotonicMs();
     for (const link of this.links) {
       // A link that waits without a failure was asked by its peer to leave: the next dial is due within a second or so.
@@ -186,7 +192,6 @@ export class ChannelCore implements LinkOwner {
   }
 
   linkReady(link: PeerLink): void {
-    this.#readyCount += 1;
     for (const listener of [...this.#readyListeners]) listener();
     this.linkHasRoom(link);
   }
@@ -195,7 +200,7 @@ export class ChannelCore implements LinkOwner {
     let call = this.#waitingFirst;
     while (call !== undefined && link.canStart) {
       const next: ClientCall | undefined = call.waitNext;
-      if (call.tried?.includes(link) !== true) {
+      if (call.tried?.includes(link) !== true || !this.#hasUntried(call.tried)) {
         this.stopWaiting(call);
         call.startOn(link);
       }
@@ -204,10 +209,16 @@ export class ChannelCore implements LinkOwner {
     if (link.connection !== undefined) link.connection.isRoomWanted = this.#waitingCount > 0;
   }
 
+  /** A peer that was not tried could take the call now: else it is not kept from one that was. */
+  #hasUntried(tried: readonly PeerLink[]): boolean {
+    for (const link of this.links) if (link.canStart && !tried.includes(link)) return true;
+    return false;
+  }
+
   linkFailed(): void {
     for (const listener of [...this.#readyListeners]) listener();
-    const hopeless = this.hopeless();
-    if (hopeless === undefined || hopeless.reason === "STREAM_LIMIT") return;
+    const hopeless = this.#unreachable();
+    if (hopeless === undefined) return;
     let call = this.#waitingFirst;
     while (call !== undefined) {
       const next: ClientCall | undefined = call.waitNext;

@@ -6,7 +6,7 @@ import { assertFails } from "../../test/calls/failure.ts";
 import { turns } from "../../test/calls/gate.ts";
 import { answerGrpc, framed, GRPC_HEADERS, rawServer, type ServerHttp2Stream } from "../../test/calls/raw-peer.ts";
 import { Methods } from "../schema/testdata/gen/fixture/v3/everything_pb.ts";
-import { RpcError } from "../call/error.ts";
+import type { RpcError } from "../call/error.ts";
 import { createClient } from "./create-client.ts";
 import type { ChannelOptions, ReplyInfo, TokenAsk } from "./options.ts";
 

@@ -17,7 +17,7 @@ import {
 } from "../call/ids.ts";
 import { metadataFromPairs } from "../call/metadata.ts";
 import type { Peer } from "../call/peer.ts";
-import type { Priority } from "../call/method.ts";
+import type { Effect, Priority } from "../call/method.ts";
 import type { Reason } from "../call/reason.ts";
 import { type CallScope, type ScopeChild, scopes, type TraceWords } from "../call/scope.ts";
 import { backoffMs, decideRepeat } from "../policy/recover/attempts.ts";
@@ -48,7 +48,7 @@ import type { CallOptions } from "./options.ts";
 /** A call that finds no peer waits so long at most. */
 const PLACE_TIMEOUT_MS = 10_000;
 const ATTEMPTS_MAX = 3;
-/** Fixed fields, ids and trace of a request's headers, at most. */
+/** Fixed fields, ids and trace of a request's headers, at most; path, authority, key, token and metadata come on top. */
 const HEAD_BYTES = 640;
 /** The same as a peer counts them: 32 more for each field (RFC 9113 6.5.2). */
 const HEAD_LIST_BYTES = 900;
@@ -90,6 +90,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
   tried: PeerLink[] | undefined;
   faults: Fault[] | undefined;
   #link: PeerLink | undefined;
+  #authority: FieldToken | undefined;
   #unreached: number;
   #counted: number;
   #repeats: number;
@@ -97,6 +98,8 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
   #backoffUntilMs: number;
   #token: string | undefined;
   #hasRefreshed: boolean;
+  /** The last attempt was answered with UNAUTHENTICATED: the next token is to be a fresh one. */
+  #isRefreshDue: boolean;
   #onAbort: (() => void) | undefined;
   #onOver: (() => void) | undefined;
   /** Keeps the process alive between two attempts. */
@@ -137,6 +140,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     this.tried = undefined;
     this.faults = undefined;
     this.#link = undefined;
+    this.#authority = undefined;
     this.#unreached = 0;
     this.#counted = 0;
     this.#repeats = 0;
@@ -144,6 +148,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     this.#backoffUntilMs = Infinity;
     this.#token = undefined;
     this.#hasRefreshed = false;
+    this.#isRefreshDue = false;
     this.#onAbort = undefined;
     this.#onOver = undefined;
     this.#hold = undefined;
@@ -292,6 +297,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
   startOn(link: PeerLink): void {
     this.#placeByMs = Infinity;
     this.#link = link;
+    this.#authority = this.channel.authorities.get(link);
     if (this.channel.token === undefined || this.#token !== undefined) this.#startAttempt(link);
     else void this.#startWithToken(link);
   }
@@ -329,7 +335,8 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
       return;
     }
     const listBytesMax = connection.engine.peer.headerListBytesMax;
-    if (this.pairs.length > 0 && pairsListBytes(this.pairs) + HEAD_LIST_BYTES > listBytesMax) {
+    // A call that has nothing long of its own is within every limit that a peer is known to have.
+    if ((this.pairs.length > 0 || this.#token !== undefined) && this.#headListBytes() > listBytesMax) {
       const text = `the request's metadata is over the ${listBytesMax} bytes that ${link.address} takes`;
       this.#end("RESOURCE_EXHAUSTED", text, "METADATA_TOO_LARGE", undefined);
       return;
@@ -360,7 +367,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     const abort = new AbortController();
     this.#onOver = () => abort.abort();
     try {
-      const facts = { method: this.method.plan.info, isRefresh: this.#hasRefreshed, signal: abort.signal };
+      const facts = { method: this.method.plan.info, isRefresh: this.#isRefreshDue, signal: abort.signal };
       // A call may start in the turn of a socket, whose scope is that of another call.
       const token = await scopes.run(this.scope, ask, facts);
       if (typeof token !== "string" || !TOKEN.test(token)) {
@@ -402,7 +409,11 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     this.#note(attempt, code);
     if (attempt.reached === "no") this.#unreached += 1;
     else this.#counted += 1;
-    const isExpiredToken = code === "UNAUTHENTICATED" && this.channel.token !== undefined && !this.#hasRefreshed;
+    const isExpiredToken =
+      code === "UNAUTHENTICATED" &&
+      this.channel.token !== undefined &&
+      !this.#hasRefreshed &&
+      isBeforeHandler(attempt, this.method.plan.info.effect);
     const repeat = decideRepeat({
       code,
       reached: isExpiredToken ? "no" : attempt.reached,
@@ -421,18 +432,18 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
       this.#finish(this.#errorOf(attempt, code));
       return;
     }
-    if (isExpiredToken) {
-      this.#hasRefreshed = true;
-      this.#token = undefined;
-    }
+    if (isExpiredToken) this.#hasRefreshed = true;
     this.#repeat(isExpiredToken);
   }
 
-  /** Goes to a peer that was not tried, at once; or back to one that was, after a backoff. */
-  #repeat(isSamePeerFine: boolean): void {
+  /** Goes to a peer that was not tried, at once; or back to one that was, after a backoff. With a fresh token the same peer will do. */
+  #repeat(isFreshTokenNeeded: boolean): void {
     const link = this.#link;
     this.attempt = undefined;
-    if (link !== undefined && !isSamePeerFine) (this.tried ??= []).push(link);
+    // Each attempt asks: a token may have expired since, whatever the last one failed of.
+    this.#token = undefined;
+    this.#isRefreshDue = isFreshTokenNeeded;
+    if (link !== undefined && !isFreshTokenNeeded) (this.tried ??= []).push(link);
     if (!this.#allTried()) {
       this.place();
       return;
@@ -606,9 +617,25 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
   // ------------------------------------------------------------------------------------------------ headers
 
   headBytesMax(): number {
-    const { pathBytes } = this.method;
     const own = this.pairs.length === 0 ? 0 : pairsBytesMax(this.pairs);
-    return HEAD_BYTES + pathBytes + own + (this.#token === undefined ? 0 : this.#token.length + 32);
+    return HEAD_BYTES + this.#ownTextBytes() + own + (this.#token === undefined ? 0 : 32);
+  }
+
+  /** The texts of the headers that have no bound of their own. */
+  #ownTextBytes(): number {
+    const key = this.options?.idempotencyKey;
+    return (
+      this.method.pathBytes +
+      (this.#authority as FieldToken).value.length +
+      (key === undefined ? 0 : key.length) +
+      (this.#token === undefined ? 0 : this.#token.length)
+    );
+  }
+
+  /** What the header section counts against the peer's MAX_HEADER_LIST_SIZE, or a little more. */
+  #headListBytes(): number {
+    const own = this.pairs.length === 0 ? 0 : pairsListBytes(this.pairs);
+    return HEAD_LIST_BYTES + this.#ownTextBytes() + own;
   }
 
   encodeHead(encoder: HpackEncoder, out: Buffer, start: number, attempt: ClientAttempt): number {
@@ -616,7 +643,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     let at = encoder.token(methodPost, out, start);
     at = encoder.token(channel.scheme, out, at);
     at = encoder.token(this.method.path, out, at);
-    at = encoder.token(channel.authorities.get(this.#link as PeerLink) as FieldToken, out, at);
+    at = encoder.token(this.#authority as FieldToken, out, at);
     at = encoder.token(contentTypeGrpc, out, at);
     at = encoder.token(teTrailers, out, at);
     at = encoder.token(userAgent, out, at);
@@ -657,6 +684,11 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     const leftMs = this.deadlineMs - (isWhole ? this.createdMs : this.channel.runtime.world.clock.monotonicMs());
     return encoder.literalText(nameTimeout, formatTimeout(Math.max(leftMs, 0.001)), out, at);
   }
+}
+
+/** Whether an answer of UNAUTHENTICATED may be followed by the same call with a fresh token (docs/decisions/token-refresh.md). */
+function isBeforeHandler(attempt: ClientAttempt, effect: Effect): boolean {
+  return attempt.header === undefined || effect === "none" || effect === "idempotent";
 }
 
 function peerOf(link: PeerLink): Peer {

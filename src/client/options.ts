@@ -28,7 +28,7 @@ export interface ClientTls {
   readonly certFile?: string | undefined;
   /** PEM file with its key. Default none. */
   readonly keyFile?: string | undefined;
-  /** The name that a server must prove, and SNI. Default the host of the address. */
+  /** The name that a server must prove, and SNI. Default the host of the address; 1..253 characters (RFC 1035 2.3.4). */
   readonly serverName?: string | undefined;
 }
 
@@ -89,9 +89,9 @@ export interface ReplyInfo {
 
 /** How one call differs from the others of its client. */
 export interface CallOptions {
-  /** Aborting it cancels the call. Default none. */
+  /** Aborting it cancels the call: a RST_STREAM, of which servers bear only so many ({@link Stream}). Default none. */
   readonly signal?: AbortSignal | undefined;
-  /** For the whole call, in milliseconds; a parent's deadline still bounds it. Default the client's, none for reply streams; 1..86400000, or Infinity. */
+  /** For the whole call, in milliseconds; a parent's deadline still bounds it. Default the client's, none for reply streams, whose headers must come within 30000 then; 1..86400000, or Infinity. */
   readonly timeoutMs?: number | undefined;
   /** Request metadata. Default none. */
   readonly metadata?: MetadataInit | undefined;
@@ -122,7 +122,12 @@ const clientShape = {
   timeoutMs: numberOption({ default: undefined, min: 1, max: 86_400_000, infinity: true }),
 };
 
-const tlsShape = { caFile: textOption(), certFile: textOption(), keyFile: textOption(), serverName: textOption() };
+const tlsShape = {
+  caFile: textOption(),
+  certFile: textOption(),
+  keyFile: textOption(),
+  serverName: textOption({ lengthMax: 253 }),
+};
 
 export type ResolvedChannelOptions = Resolved<typeof channelShape>;
 export type ResolvedClientOptions = Resolved<typeof clientShape>;

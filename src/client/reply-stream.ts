@@ -17,11 +17,18 @@ const HEADERS_TIMEOUT_MS = 30_000;
 /** A stream that nobody begins to read is cancelled after this time. */
 const UNREAD_TIMEOUT_MS = 30_000;
 
-/** What a reply stream is to its user. */
+/**
+ * What a reply stream is to its user. Without a deadline of its own the server's headers must come within 30 s, else it ends with
+ * DEADLINE_EXCEEDED: a server that has nothing to say for long sends its headers first, as ours does at once.
+ *
+ * Leaving the loop (`break`) before the end, like `cancel`, resets the stream (RST_STREAM). Servers count resets and end connections on
+ * which there are many; a client keeps to a burst of 100 and 25 a second on each connection, and what it leaves beyond that
+ * goes on unread at the server until it ends or its turn has come. Who wants the first few replies often asks for only so many.
+ */
 export interface Stream<T> extends AsyncIterable<T>, AsyncDisposable {
   /** Resolves with the first of: header, end. Never rejects: the failure comes through the iteration. */
   readonly header: Promise<Metadata>;
-  /** Cancels the call; the reader gets CANCELLED with the reason as cause. */
+  /** Cancels the call, which is a RST_STREAM to the server; the reader gets CANCELLED with the reason as cause. */
   cancel(reason?: unknown): void;
 }
 

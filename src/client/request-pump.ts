@@ -6,6 +6,8 @@ import { AsyncResource } from "node:async_hooks";
 import type { ClientAttempt } from "../wire/transport/client-attempt.ts";
 
 const HELD_BYTES_MAX = 1_048_576;
+/** What the shortest message counts: gRPC's prefix. A message that is held costs something, whatever its bytes. */
+const MESSAGE_BYTES_MIN = 5;
 
 export interface PumpOwner {
   readonly isOver: boolean;
@@ -51,6 +53,8 @@ export class RequestPump extends AsyncResource {
   /** Sends to this attempt, from the first request on. */
   start(attempt: ClientAttempt): void {
     this.#attempt = attempt;
+    // What is held is sent, and counted, once more.
+    this.#heldBytes = 0;
     this.#wakeUp();
     void this.#run(attempt);
   }
@@ -112,7 +116,7 @@ export class RequestPump extends AsyncResource {
       this.#owner.requestRefused(error);
       return false;
     }
-    this.#heldBytes += bytes;
+    this.#heldBytes += Math.max(MESSAGE_BYTES_MIN, bytes);
     if (this.#heldBytes > HELD_BYTES_MAX) this.#isHolding = false;
     if (!this.#isHolding) {
       const sent = index + 1;

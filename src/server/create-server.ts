@@ -6,7 +6,6 @@ import type { HandlerCall } from "./handler-call.ts";
 import { functionOption, listOption, numberOption, resolveOptions } from "../call/options.ts";
 import type { AnyContract, MethodShape, MethodsOf } from "../schema/contract.ts";
 import { addressText, isLocal, parseAddress } from "../wire/transport/address.ts";
-import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from "../wire/http2/limits.ts";
 import { connectInProcess, type InProcess, inProcessDial } from "../wire/transport/in-process.ts";
 import { runtimeOf } from "../wire/transport/runtime.ts";
 import { ServerConnection } from "../wire/transport/server-connection.ts";
@@ -14,6 +13,8 @@ import { readServerTls } from "../wire/transport/tls-files.ts";
 import type { Listener, Socket, SocketEvents } from "../world/network.ts";
 import { nodeWorld } from "../world/node.ts";
 import type { World } from "../world/world.ts";
+import { doorWarnings } from "./door-warnings.ts";
+import { http2LimitsOf } from "./http2-limits.ts";
 import { wait } from "./wait.ts";
 import {
   type ListenOptions,
@@ -96,6 +97,8 @@ class HoldfastServer implements Server {
   readonly #listeners: Set<Listener>;
   #state: Server["state"];
   #isPublic: boolean;
+  /** Connections are told to go away; until then new ones are served, though the server is about to end. */
+  #isGoingAway: boolean;
   #closing: Promise<DrainReport> | undefined;
   #signals: Disposable | undefined;
 
@@ -103,19 +106,15 @@ class HoldfastServer implements Server {
     this.#options = options;
     this.#world = options.world ?? nodeWorld;
     this.#router = new Router();
-    const limits: Http2Limits = {
-      ...DEFAULT_HTTP2_LIMITS,
-      streamsMax: options.limits.streamsPerConnectionMax,
-      // All streams of a connection may meet their deadlines at once: that is no attack.
-      resetBurst: Math.max(DEFAULT_HTTP2_LIMITS.resetBurst, 2 * options.limits.streamsPerConnectionMax),
-      listBytesMax: options.limits.metadataBytesMax,
-    };
-    const { messageBytesMax } = options.limits;
-    const interceptors = (options.interceptors ?? []) as readonly Interceptor[];
-    this.#core = new ServerCore(runtimeOf(this.#world), this.#router, { interceptors, messageBytesMax, limits });
+    this.#core = new ServerCore(runtimeOf(this.#world), this.#router, {
+      interceptors: (options.interceptors ?? []) as readonly Interceptor[],
+      messageBytesMax: options.limits.messageBytesMax,
+      limits: http2LimitsOf(options.limits),
+    });
     this.#listeners = new Set();
     this.#state = "idle";
     this.#isPublic = false;
+    this.#isGoingAway = false;
     this.#closing = undefined;
     this.#signals = undefined;
   }
@@ -159,7 +158,7 @@ class HoldfastServer implements Server {
       alpn: ["h2"],
       handshakeTimeoutMs: 10_000,
       accept: (socket) => this.#accept(socket),
-      failed: () => {},
+      failed: doorWarnings(this.#world.clock, addressText(address)),
     });
     if (this.#state !== "idle" && this.#state !== "listening") {
       await listener.close();
@@ -196,7 +195,7 @@ class HoldfastServer implements Server {
     }
     const connection = new ServerConnection(this.#core.runtime, socket, this.#core, this.#core.limits);
     this.#core.connections.add(connection);
-    if (this.#state === "draining") connection.drain();
+    if (this.#isGoingAway) connection.drain();
     return connection;
   }
 
@@ -209,8 +208,9 @@ class HoldfastServer implements Server {
     if (timeoutMs > 0) {
       const propagationMs = this.#options.drain.propagationMs ?? (this.#isPublic ? 5_000 : 0);
       if (propagationMs > 0) await wait(this.#world, Math.min(propagationMs, timeoutMs));
-      for (const connection of this.#core.connections) connection.drain();
     }
+    this.#isGoingAway = true;
+    if (timeoutMs > 0) for (const connection of this.#core.connections) connection.drain();
     await Promise.all([...this.#listeners].map((listener) => listener.close()));
     if (timeoutMs > 0) {
       const leftMs = timeoutMs - (clock.monotonicMs() - startMs);

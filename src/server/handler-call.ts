@@ -12,7 +12,12 @@ export interface HandlerCall<P extends Principal = Principal> extends Call {
   readonly peer: Peer;
   /** Who calls; undefined as long as nothing authenticates. */
   readonly principal: P | undefined;
-  /** Adds reply metadata. Throws TypeError once the first message has gone, or for a malformed name or value. */
+  /**
+   * Adds reply metadata. Set it before the handler's first `await` and before its first message: a reply stream's headers are sent at
+   * the end of the turn in which its handler began (of one that reads a stream: in which it got its first request, or after 10 s),
+   * so that a caller knows that the stream stands though nothing has come yet. Behind interceptors they wait for the Reply.
+   * Throws TypeError once the headers have gone, or for a malformed name or value.
+   */
   setHeader(name: string, value: string | Uint8Array): void;
   /** Adds trailing metadata. Throws TypeError for a malformed name or value. */
   setTrailer(name: string, value: string | Uint8Array): void;

@@ -5,7 +5,7 @@
 import type { Code } from "../call/code.ts";
 import { codeNumber } from "../call/code.ts";
 import { RpcError } from "../call/error.ts";
-import { metadataPairs } from "../call/metadata.ts";
+import { metadataFrom, metadataPairs } from "../call/metadata.ts";
 import { InvalidMessageError } from "../schema/invalid-message.ts";
 import { encodeStatusDetails } from "../wire/grpc/status-details.ts";
 import type { Status } from "../wire/transport/server-exchange.ts";
@@ -28,39 +28,49 @@ export function readable(thrown: unknown): unknown {
   }
 }
 
+/** The status for what was thrown. An error whose fields cannot be read, or hold what no status can, counts as one that says nothing. */
 export function statusOf(thrown: unknown, call: FailedCall): Status {
+  try {
+    return readStatus(thrown, call);
+  } catch {
+    return plain("UNKNOWN", `the handler failed (call ${call.id})`, call);
+  }
+}
+
+function readStatus(thrown: unknown, call: FailedCall): Status {
   if (thrown instanceof RpcError) {
     // What Holdfast made is told by its reason (a closed client, a scope's deadline), what a peer answered by its call.
     const isNested = thrown.callId !== undefined || thrown.reason !== undefined;
     return isNested ? nestedStatus(thrown, call) : ownStatus(thrown, call);
   }
   const isInvalid = thrown instanceof InvalidMessageError;
-  const text = isInvalid
-    ? `the handler's reply cannot be sent (call ${call.id})`
-    : `the handler failed (call ${call.id})`;
-  return {
-    code: isInvalid ? "INTERNAL" : "UNKNOWN",
-    text,
-    metadata: call.trailerPairs,
-    details: undefined,
-    retryAfterMs: undefined,
-    isNotRun: false,
-  };
+  return isInvalid
+    ? plain("INTERNAL", `the handler's reply cannot be sent (call ${call.id})`, call)
+    : plain("UNKNOWN", `the handler failed (call ${call.id})`, call);
+}
+
+function plain(code: Code, text: string, call: FailedCall): Status {
+  return { code, text, metadata: call.trailerPairs, details: undefined, retryAfterMs: undefined, isNotRun: false };
 }
 
 function ownStatus(error: RpcError, call: FailedCall): Status {
-  const pairs = metadataPairs(error.metadata);
+  // Each field is read once: what is checked here is what is sent.
+  const { code, text, details, retryAfterMs } = error;
+  const number = codeNumber(code);
+  const isSendable =
+    Number.isInteger(number) &&
+    typeof text === "string" &&
+    (retryAfterMs === undefined || typeof retryAfterMs === "number");
+  if (!isSendable) throw new TypeError("the error's fields are not what RpcError has");
+  // Checked again: an error of another copy of this package, or of a subclass, may hold anything.
+  const pairs = metadataPairs(metadataFrom(error.metadata));
   const trailer = call.trailerPairs;
-  const details =
-    error.details.length === 0
-      ? undefined
-      : encodeStatusDetails({ code: codeNumber(error.code), message: error.text, details: error.details });
   return {
-    code: error.code,
-    text: error.text,
+    code,
+    text,
     metadata: trailer === undefined ? pairs : [...trailer, ...pairs],
-    details,
-    retryAfterMs: error.retryAfterMs,
+    details: details.length === 0 ? undefined : encodeStatusDetails({ code: number, message: text, details }),
+    retryAfterMs,
     isNotRun: false,
   };
 }

@@ -8,7 +8,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { scopes } from "../call/scope.ts";
 import { ChangedCall } from "./changed-call.ts";
 import { InterceptedServerCall } from "./intercepted-call.ts";
-import { iteratorOf, type ServerCall, sendAll } from "./server-call.ts";
+import { isThenable, iteratorOf, type ServerCall, sendAll } from "./server-call.ts";
 
 export function runIntercepted(call: ServerCall, request: unknown): void {
   const interceptors: readonly Interceptor[] = [...call.core.interceptors, ...call.route.interceptors];
@@ -36,12 +36,14 @@ async function runInner(call: ServerCall, intercepted: InterceptedServerCall, do
   try {
     const result = scopes.run(scope, route.handler, input, scope.call);
     if (!route.isReplyStream) {
+      // An interceptor, or the deadline that it set, may end the call before the handler ends.
+      if (isThenable(result)) call.hold(result);
       const reply = await (inner === undefined ? result : inner.bounded(result));
       return new StreamReply([reply], call.headerMetadata, done, []);
     }
     // The interceptors' own context (an AsyncLocalStorage of theirs) holds in every step of the stream.
     const context = scopes.run(scope, () => AsyncLocalStorage.snapshot());
-    const replies = steps(iteratorOf(result, route.plan.info.path), context, inner);
+    const replies = steps(call, iteratorOf(result, route.plan.info.path), context, inner);
     isStreaming = true;
     return new StreamReply(replies, call.headerMetadata, done, []);
   } finally {
@@ -51,15 +53,17 @@ async function runInner(call: ServerCall, intercepted: InterceptedServerCall, do
 
 /** A handler's replies, each step taken in the given context and within the inner call's deadline. */
 async function* steps(
+  call: ServerCall,
   iterator: AsyncIterator<unknown> | Iterator<unknown>,
   context: ReturnType<typeof AsyncLocalStorage.snapshot>,
   inner: ChangedCall | undefined,
 ): AsyncGenerator<unknown> {
   let isDone = false;
+  let step: unknown;
   try {
     for (;;) {
-      const step = context(() => iterator.next());
-      const result = await (inner === undefined ? step : inner.bounded(step));
+      step = context(() => iterator.next());
+      const result = (await (inner === undefined ? step : inner.bounded(step))) as IteratorResult<unknown>;
       if (result.done === true) {
         isDone = true;
         return;
@@ -69,7 +73,7 @@ async function* steps(
   } catch (error) {
     // A handler that is late is told by its signal; waiting for it here would keep its caller waiting.
     isDone = true;
-    if (inner?.isCancelled === true) void Promise.resolve(context(() => iterator.return?.())).catch(() => {});
+    if (inner?.isCancelled === true) call.hold(Promise.allSettled([step, context(() => iterator.return?.())]));
     throw error;
   } finally {
     inner?.end();
@@ -94,5 +98,7 @@ async function answer(call: ServerCall, next: Next, intercepted: InterceptedServ
     call.handlerEnded();
     return;
   }
-  await sendAll(call, reply.messages());
+  const sent = sendAll(call, reply.messages());
+  if (call.route.isReplyStream) call.replyKnown();
+  await sent;
 }

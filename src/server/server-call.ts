@@ -21,8 +21,10 @@ import type { ServerCore } from "./server-core.ts";
 
 /** Calls that a handler makes end so much earlier than its own, so that it can still answer. */
 const RESERVE_MS = 5;
-/** After its deadline a handler's slot is kept for so long; then it is counted as overdue and the slot is free. */
+/** A handler whose call is over keeps its slot for so long; then it is counted as overdue and the slot is free. */
 const OVERDUE_MS = 5_000;
+/** The headers of a conversation are sent then at the latest, though its caller has said nothing. */
+const HEAD_LATEST_MS = 10_000;
 
 export class ServerCall extends CallScope implements ExchangeOwner {
   readonly core: ServerCore;
@@ -43,6 +45,12 @@ export class ServerCall extends CallScope implements ExchangeOwner {
   isOverdue: boolean;
   #isRunning: boolean;
   #hasHandlerEnded: boolean;
+  /** The handler behind interceptors that have given up on it still runs: so many times. */
+  #heldBy: number;
+  #isEndDue: boolean;
+  /** What a reply stream's headers wait for: the handler or the interceptors' Reply, and the first request of a conversation. */
+  #isReplyKnown: boolean;
+  #isRequestTaken: boolean;
   #timer: CallTimer | undefined;
   #view: HandlerView | undefined;
   #onWritable: (() => void) | undefined;
@@ -66,6 +74,10 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     this.isOverdue = false;
     this.#isRunning = false;
     this.#hasHandlerEnded = false;
+    this.#heldBy = 0;
+    this.#isEndDue = false;
+    this.#isReplyKnown = false;
+    this.#isRequestTaken = !route.isRequestStream;
     this.#timer = undefined;
     this.#view = undefined;
     this.#onWritable = undefined;
@@ -99,9 +111,11 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     if (timeoutMs !== Infinity) {
       this.deadlineMs = this.arrivedMs + timeoutMs;
       this.reserveMs = RESERVE_MS;
-      this.#timer = new CallTimer(this);
-      this.core.runtime.wheel.arm(this.#timer, this.deadlineMs);
     }
+    let dueMs = this.deadlineMs;
+    if (this.route.isReplyStream && this.route.isRequestStream)
+      dueMs = Math.min(dueMs, this.arrivedMs + HEAD_LATEST_MS);
+    if (dueMs !== Infinity) this.#arm(dueMs);
     this.exchange.begin(this, hasEnded);
     if (this.route.isRequestStream && !this.isOver) this.#run(undefined);
   }
@@ -114,7 +128,7 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     if (this.isOver) return;
     this.#answer({ code, text, metadata: undefined, details: undefined, retryAfterMs: undefined, isNotRun: false });
     this.cancel(failure({ code: code === "OK" ? "INTERNAL" : code, text, reached: "yes" }));
-    if (!this.#isRunning) this.#handlerEnded();
+    this.#letRun();
   }
 
   callerGone(text: string): void {
@@ -124,15 +138,14 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     this.#settle("CANCELLED", error);
     this.exchange.inbox?.fail(error, true);
     this.cancel(error);
-    if (!this.#isRunning) this.#handlerEnded();
-    this.#wakeWriter();
+    this.#letRun();
   }
 
   exchangeWritable(): void {
     this.#wakeWriter();
   }
 
-  /** The deadline has passed; or, once more, the grace after it. */
+  /** The deadline has passed; or the time for headers; or, when the call is over, the grace that its handler had. */
   timedOut(nowMs: number): void {
     if (this.isOver) {
       if (!this.isReleased) {
@@ -140,6 +153,11 @@ export class ServerCall extends CallScope implements ExchangeOwner {
         this.core.callOverdue();
         this.#release();
       }
+      return;
+    }
+    if (nowMs < this.deadlineMs) {
+      if (this.deadlineMs !== Infinity) this.#arm(this.deadlineMs);
+      this.requestTaken();
       return;
     }
     const error = failure({
@@ -152,9 +170,7 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     this.#answer(plainStatus("DEADLINE_EXCEEDED", error.text));
     this.exchange.inbox?.fail(error, true);
     this.cancel(error);
-    this.#wakeWriter();
-    if (!this.#isRunning) this.#handlerEnded();
-    else this.core.runtime.wheel.arm(this.#timer as CallTimer, nowMs + OVERDUE_MS);
+    this.#letRun();
   }
 
   /** Cuts the call when its server closes. */
@@ -164,11 +180,13 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     this.#answer(plainStatus("UNAVAILABLE", error.text));
     this.exchange.inbox?.fail(error, true);
     this.cancel(error);
-    this.#wakeWriter();
+    this.#letRun();
   }
 
   setHeader(name: string, value: string | Uint8Array): void {
-    if (this.exchange.hasSentHead) throw new TypeError(`header "${name}" was set after the first message had gone`);
+    if (this.exchange.hasSentHead) {
+      throw new TypeError(`header "${name}" was set after the first message or the first await: the headers had gone`);
+    }
     const pairs = this.exchange.header ?? [];
     appendMetadata(pairs, name, value);
     this.exchange.header = pairs;
@@ -181,7 +199,9 @@ export class ServerCall extends CallScope implements ExchangeOwner {
   }
 
   hasHeader(name: string): boolean {
-    return this.exchange.header?.includes(name) ?? false;
+    const pairs = this.exchange.header;
+    if (pairs !== undefined) for (let i = 0; i < pairs.length; i += 2) if (pairs[i] === name) return true;
+    return false;
   }
 
   /** The reply metadata set so far. */
@@ -196,6 +216,24 @@ export class ServerCall extends CallScope implements ExchangeOwner {
 
   get requests(): AsyncIterable<unknown> {
     return new RequestIterable(this);
+  }
+
+  /** A reply stream is known: its handler has returned, and the interceptors have given their Reply. */
+  replyKnown(): void {
+    this.#isReplyKnown = true;
+    if (this.#isRequestTaken) this.core.headDue(this);
+  }
+
+  /** The handler was given the first request of a conversation, or will not be for long. */
+  requestTaken(): void {
+    if (this.#isRequestTaken) return;
+    this.#isRequestTaken = true;
+    if (this.#isReplyKnown) this.core.headDue(this);
+  }
+
+  /** Says to the caller that its reply stream stands, if nothing has said so yet: silence would look like a dead server. */
+  sendHead(): void {
+    if (!this.isOver) this.exchange.sendHead();
   }
 
   // ---------------------------------------------------------------------------------------------- for handlers
@@ -221,7 +259,7 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     else this.#answer({ ...plainStatus("OK", ""), metadata: this.trailerPairs });
   }
 
-  /** Ends with what a handler threw. */
+  /** Ends with what a handler threw, whatever that is: never throws. */
   fail(given: unknown): void {
     if (this.isOver) return;
     const thrown = readable(given);
@@ -238,10 +276,37 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     scopes.run(this, runHandler, this, request);
   }
 
+  /** The call may be over before this has settled, but its handler has not ended before. */
+  hold(work: PromiseLike<unknown>): void {
+    const letGo = (): void => {
+      this.#heldBy -= 1;
+      if (this.#isEndDue) this.handlerEnded();
+    };
+    this.#heldBy += 1;
+    Promise.resolve(work).then(letGo, letGo);
+  }
+
   /** The handler, and its iterator, have come to their end. */
   handlerEnded(): void {
+    if (this.#heldBy > 0) {
+      if (!this.#isEndDue) this.#letRun();
+      this.#isEndDue = true;
+      return;
+    }
     this.#isRunning = false;
     this.#handlerEnded();
+  }
+
+  /** The call is over: its handler, if it runs, has a grace until its slot is taken for free. */
+  #letRun(): void {
+    this.#wakeWriter();
+    if (this.#isRunning) this.#arm(this.core.runtime.world.clock.monotonicMs() + OVERDUE_MS);
+    else this.#handlerEnded();
+  }
+
+  #arm(dueMs: number): void {
+    this.#timer ??= new CallTimer(this);
+    this.core.runtime.wheel.arm(this.#timer, dueMs);
   }
 
   #handlerEnded(): void {
@@ -262,7 +327,7 @@ export class ServerCall extends CallScope implements ExchangeOwner {
   #answer(status: Status | undefined): void {
     this.isOver = true;
     this.#settle(status === undefined ? "OK" : status.code, undefined);
-    if (this.#timer !== undefined && status?.code !== "DEADLINE_EXCEEDED") this.core.runtime.wheel.cancel(this.#timer);
+    if (this.#timer !== undefined) this.core.runtime.wheel.cancel(this.#timer);
     this.exchange.end(status);
   }
 
@@ -300,6 +365,7 @@ function runHandler(call: ServerCall, request: unknown): void {
     const result = route.handler(route.isRequestStream ? call.requests : request, call.call);
     if (route.isReplyStream) {
       void sendAll(call, result);
+      call.replyKnown();
     } else if (isThenable(result)) {
       result.then(
         (reply) => settleUnary(call, reply),
@@ -326,7 +392,7 @@ function settleUnary(call: ServerCall, reply: unknown): void {
   call.handlerEnded();
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
 }
 
@@ -407,10 +473,12 @@ class CallTimer extends WheelEntry {
 class RequestIterable implements AsyncIterable<unknown>, AsyncIterator<unknown> {
   readonly #call: ServerCall;
   #isTaken: boolean;
+  #isBegun: boolean;
 
   constructor(call: ServerCall) {
     this.#call = call;
     this.#isTaken = false;
+    this.#isBegun = false;
   }
   [Symbol.asyncIterator](): AsyncIterator<unknown> {
     if (this.#isTaken) throw new TypeError("a request stream can be iterated once");
@@ -418,8 +486,16 @@ class RequestIterable implements AsyncIterable<unknown>, AsyncIterator<unknown> 
     return this;
   }
   next(): Promise<IteratorResult<unknown>> {
-    const inbox = this.#call.exchange.inbox;
-    return inbox === undefined ? Promise.resolve({ value: undefined, done: true }) : inbox.next();
+    const call = this.#call;
+    const inbox = call.exchange.inbox;
+    if (inbox === undefined) return Promise.resolve({ value: undefined, done: true });
+    const result = inbox.next();
+    if (!this.#isBegun && call.route.isReplyStream) {
+      const taken = (): void => call.requestTaken();
+      result.then(taken, taken);
+    }
+    this.#isBegun = true;
+    return result;
   }
   return(): Promise<IteratorResult<unknown>> {
     this.#call.exchange.inbox?.stop();

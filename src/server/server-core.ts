@@ -36,7 +36,7 @@ const OVERDUE_CALLS_MAX = 1_000;
 /** A field's slot says which route its path means, for this server. */
 interface PathMemo {
   readonly core: ServerCore;
-  readonly route: Route | undefined;
+  readonly route: Route;
 }
 
 export class ServerCore implements ServerConnectionOwner {
@@ -50,6 +50,9 @@ export class ServerCore implements ServerConnectionOwner {
   openCalls: number;
   finishedCalls: number;
   #overdueCalls: number;
+  /** Reply streams whose headers go at the end of this turn. */
+  readonly #heads: ServerCall[];
+  readonly #sendHeads: () => void;
   #onIdle: (() => void) | undefined;
 
   constructor(
@@ -70,6 +73,18 @@ export class ServerCore implements ServerConnectionOwner {
     this.openCalls = 0;
     this.finishedCalls = 0;
     this.#overdueCalls = 0;
+    this.#heads = [];
+    this.#sendHeads = () => {
+      for (let i = 0; i < this.#heads.length; i++) {
+        const call = this.#heads[i] as ServerCall;
+        try {
+          call.sendHead();
+        } catch (error) {
+          call.fail(error);
+        }
+      }
+      this.#heads.length = 0;
+    };
     this.#onIdle = undefined;
   }
 
@@ -164,6 +179,12 @@ export class ServerCore implements ServerConnectionOwner {
     this.openCalls -= 1;
     this.finishedCalls += 1;
   }
+  /** A reply stream's headers are to go at the end of this turn, with what the handler sets until then. */
+  headDue(call: ServerCall): void {
+    if (call.isOver || call.exchange.hasSentHead) return;
+    if (this.#heads.push(call) === 1) this.runtime.world.timers.afterTurn(this.#sendHeads);
+  }
+
   /** The calls that have no answer yet. For rare events: it walks all connections. */
   unanswered(): ServerCall[] {
     const found: ServerCall[] = [];
@@ -201,7 +222,8 @@ export class ServerCore implements ServerConnectionOwner {
     const memo = field.slot as PathMemo | undefined;
     if (memo !== undefined && memo.core === this) return memo.route;
     const route = this.router.find(field.value);
-    field.slot = { core: this, route } satisfies PathMemo;
+    // A miss is not remembered: the service may be added while the connection lives.
+    if (route !== undefined) field.slot = { core: this, route } satisfies PathMemo;
     return route;
   }
 

@@ -261,7 +261,7 @@ describe("a server's interceptors", () => {
     const names: string[] = [];
     await pair.client.add(
       {},
-      { onReply: ({ header }) => names.push(...[...header].map(([name, value]) => `${name}=${value}`)) },
+      { onReply: ({ header }) => names.push(...[...header].map(([name, value]) => `${name}=${String(value)}`)) },
     );
     assert.deepEqual(names, ["x-a=handler", "x-b=interceptor"]);
   });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
@@ -116,6 +116,25 @@ describe("a listener", () => {
     await Promise.all([client.seen.has("ended"), server.seen.has("closed")]);
     assert.deepEqual(server.seen.told, ["closed"]);
     assert.equal(server.seen.error, undefined);
+    client.socket.destroy();
+  });
+
+  it("lets the kernel probe a TCP client that is quiet for a minute", {
+    skip: process.platform !== "linux",
+  }, async () => {
+    const side = await listen();
+    const client = connect(side.address);
+    await side.accepted();
+    const port = side.address.kind === "tcp" ? side.address.port : 0;
+    // Of the columns: the local address, its state (01: established), and its timer (02: keepalive) with what is left of it.
+    const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+    const row = (await readFile("/proc/net/tcp", "utf8"))
+      .split("\n")
+      .map((line) => line.trim().split(/\s+/))
+      .find((columns) => columns[1] === local && columns[3] === "01");
+    const [timer, left = ""] = (row?.[5] ?? "").split(":");
+    assert.equal(timer, "02", row?.join(" "));
+    assert.ok(Number.parseInt(left, 16) > 5_000 && Number.parseInt(left, 16) <= 6_000, `${left} hundredths`);
     client.socket.destroy();
   });
 

@@ -31,8 +31,16 @@ export async function listenOn(request: ListenRequest): Promise<Listener> {
   return listener;
 }
 
+/** Quiet for so long, an accepted TCP connection is probed by the kernel: a client's machine that is gone says nothing. */
+const KEEPALIVE_DELAY_MS = 60_000;
+
 function makeServer(request: ListenRequest): Server {
-  const common = { allowHalfOpen: true, noDelay: true, keepAlive: false };
+  const common = {
+    allowHalfOpen: true,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: KEEPALIVE_DELAY_MS,
+  };
   if (request.tls === undefined) return createServer(common);
   return createTlsServer({ ...serverTlsOptions(request.tls, request), ...common });
 }

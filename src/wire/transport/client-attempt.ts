@@ -142,7 +142,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
     return this.stream !== undefined && this.stream.queuedBytes === 0;
   }
 
-  /** Ends it from our side: the owner is not told. */
+  /** Ends it from our side: the owner is not told. The peer is, by RST_STREAM, as far as the connection's pace of resets allows. */
   cancel(): void {
     if (this.isEnded) return;
     this.isEnded = true;

@@ -2,10 +2,11 @@
  * Hot path: a client's connection to one peer: dial, TLS, SETTINGS, keepalive (gRFC A8), drain.
  */
 import type { NetworkError, Socket, SocketEvents } from "../../world/network.ts";
-import { ENHANCE_YOUR_CALM } from "../http2/frame.ts";
+import { ENHANCE_YOUR_CALM, STREAM_ID_MAX } from "../http2/frame.ts";
 import type { Http2Limits } from "../http2/limits.ts";
 import type { Http2Stream } from "../http2/stream.ts";
 import { Connection } from "./connection.ts";
+import { ResetPace } from "./reset-pace.ts";
 import type { Runtime } from "./runtime.ts";
 import { WheelEntry } from "./timer-wheel.ts";
 
@@ -27,7 +28,7 @@ export interface ClientConnectionOptions {
 export interface ClientConnectionOwner {
   /** SETTINGS have arrived: calls may start. */
   connectionReady(connection: ClientConnection): void;
-  /** The peer's limit of streams has room again. */
+  /** The peer's limit of streams has room again, or stream ids are running out. */
   connectionHasRoom(connection: ClientConnection): void;
   /** No new calls here; those in flight go on. `isTooManyPings`: ping half as often from now on. */
   connectionDraining(connection: ClientConnection, isTooManyPings: boolean): void;
@@ -44,6 +45,8 @@ export class ClientConnection extends Connection {
   readonly #owner: ClientConnectionOwner;
   readonly #options: ClientConnectionOptions;
   readonly #watch: Watch;
+  /** Made at the first stream that is left before its end. */
+  #resetPace: ResetPace | undefined;
   #pingSent: number;
   #isOpen: boolean;
   #isLookDue: boolean;
@@ -63,6 +66,7 @@ export class ClientConnection extends Connection {
     this.isRoomWanted = false;
     this.#owner = owner;
     this.#options = options;
+    this.#resetPace = undefined;
     this.#pingSent = 0;
     this.#isOpen = false;
     this.#isLookDue = false;
@@ -91,23 +95,39 @@ export class ClientConnection extends Connection {
     this.scheduleFlush();
   }
 
-  /** An attempt is done with its stream. */
+  /**
+   * An attempt is done with its stream: what is not closed is reset, but only so often, as servers end connections that reset more.
+   * Beyond that a stream whose request has been sent whole goes on without an owner, until it ends or its reset is due.
+   */
   leave(stream: Http2Stream, code: number): void {
     if (!stream.isClosed) {
-      if (stream.unconsumed > 0) stream.unconsumed = 0;
-      this.engine.reset(stream, code);
-      this.scheduleFlush();
+      this.#resetPace ??= new ResetPace(this);
+      const mayReset = this.#resetPace.take();
+      if (mayReset || !stream.isLocalEnded || stream.queuedBytes > 0) {
+        if (stream.unconsumed > 0) stream.unconsumed = 0;
+        this.engine.reset(stream, code);
+        this.scheduleFlush();
+      } else {
+        // What has arrived is consumed by its reader, who drops it; what will arrive, by the dispatch.
+        this.#resetPace.add(stream);
+      }
     }
     this.engine.release(stream);
     // It may have been the last of a drained connection, or have left a slot that others wait for; the peer need not say a word then.
-    if ((this.isDraining || this.isRoomWanted) && !this.#isLookDue) {
-      this.#isLookDue = true;
-      this.runtime.world.timers.afterTurn(this.#look);
-    }
+    if (this.isDraining || this.isRoomWanted) this.#lookLater();
+  }
+
+  /** Resets a stream that was left without an owner. */
+  resetLeft(stream: Http2Stream, code: number): void {
+    this.engine.reset(stream, code);
+    this.scheduleFlush();
+    if (this.isDraining || this.isRoomWanted) this.#lookLater();
   }
 
   /** Watches for silence from now on, if it does not already. Called when a call starts. */
   watch(): void {
+    // The peer may have nothing to say until the ids have run out: its turns are not waited for.
+    if (this.engine.isNearEndOfIds) this.#lookLater();
     if (this.#watch.isArmed || this.#options.keepaliveMs === Infinity || this.isClosed) return;
     const nowMs = this.runtime.world.clock.monotonicMs();
     // gRFC A8: after a long silence the PING goes out before the call's HEADERS, so that a dead peer is found in one timeout.
@@ -169,15 +189,32 @@ export class ClientConnection extends Connection {
   }
 
   protected turnRead(): void {
-    if (this.isRoomWanted && this.canStart) this.#owner.connectionHasRoom(this);
+    const { engine } = this;
+    if (engine.isNearEndOfIds && !this.isDraining && this.isReady) {
+      if (engine.nextId >= STREAM_ID_MAX) {
+        this.isDraining = true;
+        this.#owner.connectionDraining(this, false);
+      } else {
+        this.#owner.connectionHasRoom(this);
+      }
+    } else if (this.isRoomWanted && this.canStart) {
+      this.#owner.connectionHasRoom(this);
+    }
     if (this.isDraining) this.#endIfDrained();
   }
 
   protected connectionClosed(text: string, error: NetworkError | undefined): void {
     this.runtime.wheel.cancel(this.#watch);
+    this.#resetPace?.stop();
     this.isDraining = true;
     const phase = error?.phase === "listen" || error === undefined ? "open" : error.phase;
     this.#owner.connectionGone(this, text, this.isReady ? "open" : phase === "open" ? "connect" : phase);
+  }
+
+  #lookLater(): void {
+    if (this.#isLookDue) return;
+    this.#isLookDue = true;
+    this.runtime.world.timers.afterTurn(this.#look);
   }
 
   #endIfDrained(): void {

@@ -23,11 +23,16 @@ import type { Http2Limits } from "../http2/limits.ts";
 import type { Http2Stream } from "../http2/stream.ts";
 import { wireNames } from "./names.ts";
 import type { Runtime } from "./runtime.ts";
+import { WheelEntry } from "./timer-wheel.ts";
 
 /** With so much unsent, payloads wait in their streams. */
 const BLOCK_BYTES = 65_536;
 /** With so much unsent, the peer is not read any more: it makes us answer and does not take the answers. */
 const PAUSE_BYTES = 262_144;
+/** A peer that is told of the end has so long to end its side too; then the socket is cut, for it holds a descriptor. */
+const HARD_CLOSE_MS = 1_000;
+/** The `code` of the error of what ended because its own owner threw; as a real socket's. */
+export const HANDLER_THREW = "HANDLER_THREW";
 
 /** Who listens to one stream. */
 export interface StreamOwner {
@@ -49,6 +54,8 @@ export abstract class Connection implements SocketEvents {
   #isBlocked: boolean;
   #isPaused: boolean;
   #isClosed: boolean;
+  #isSocketClosed: boolean;
+  #hardClose: HardClose | undefined;
   #pingNumber: number;
   readonly #flush: () => void;
 
@@ -61,15 +68,30 @@ export abstract class Connection implements SocketEvents {
     this.#isBlocked = false;
     this.#isPaused = false;
     this.#isClosed = false;
+    this.#isSocketClosed = false;
+    this.#hardClose = undefined;
     this.#pingNumber = 0;
     this.#flush = () => {
-      this.#flushNow();
-      this.#pumpOn();
+      try {
+        this.#flushNow();
+        this.#pumpOn();
+      } catch (cause) {
+        this.#threw(cause);
+      }
     };
   }
 
+  /** It takes part in nothing any more; its socket may still be about to close. */
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+  /** The peer does not take what we send: payloads wait in their streams until the socket has drained. */
+  protected get isBlocked(): boolean {
+    return this.#isBlocked;
+  }
+  /** The peer is not read, because it does not take our answers. */
+  protected get isPaused(): boolean {
+    return this.#isPaused;
   }
 
   // What the two sides do in their own way.
@@ -82,6 +104,14 @@ export abstract class Connection implements SocketEvents {
   protected abstract connectionClosed(text: string, error: NetworkError | undefined): void;
   /** Events of a chunk have been handed on. */
   protected abstract turnRead(): void;
+  /** The output of a turn has been handed to the socket. */
+  protected turnWritten(): void {
+    // For those that watch what is not taken.
+  }
+  /** The socket is gone too, after `connectionClosed`; called once. */
+  protected socketClosed(): void {
+    // For those that count descriptors.
+  }
 
   abstract opened(): void;
 
@@ -89,8 +119,12 @@ export abstract class Connection implements SocketEvents {
     if (this.#isClosed) return;
     const nowMs = this.runtime.world.clock.monotonicMs();
     this.receivedAtMs = nowMs;
-    this.engine.receive(bytes, nowMs, this.runtime.events);
-    this.#dispatch(this.runtime.events);
+    try {
+      this.engine.receive(bytes, nowMs, this.runtime.events);
+      this.#dispatch(this.runtime.events);
+    } catch (cause) {
+      this.#threw(cause);
+    }
   }
 
   drained(): void {
@@ -101,20 +135,26 @@ export abstract class Connection implements SocketEvents {
     }
     if (this.#isBlocked) {
       this.#isBlocked = false;
-      this.engine.setBlocked(false, this.runtime.events);
-      this.#dispatch(this.runtime.events);
+      try {
+        this.engine.setBlocked(false, this.runtime.events);
+        this.#dispatch(this.runtime.events);
+      } catch (cause) {
+        this.#threw(cause);
+      }
     }
   }
 
   ended(): void {
     // HTTP/2 has no half-closed connections: what is unfinished cannot finish.
-    this.#flushNow();
-    this.socket?.end();
-    this.#close("the peer closed the connection", undefined);
+    this.finish("the peer closed the connection");
   }
 
   closed(error: NetworkError | undefined): void {
     this.#close(error === undefined ? "the connection was closed" : error.text, error);
+    if (this.#isSocketClosed) return;
+    this.#isSocketClosed = true;
+    if (this.#hardClose !== undefined) this.runtime.wheel.cancel(this.#hardClose);
+    this.socketClosed();
   }
 
   /** Sends what the engine has gathered at the end of this turn. */
@@ -145,24 +185,29 @@ export abstract class Connection implements SocketEvents {
     return this.#pingNumber;
   }
 
-  /** Ends the connection at once, after the frames already gathered. Streams' owners hear `text`. */
+  /** Ends the connection at once, after the frames already gathered. Streams' owners hear `text`. Cuts one that is finishing. */
   destroy(text: string): void {
-    if (this.#isClosed) return;
     this.#flushNow();
     this.#close(text, undefined);
     this.socket?.destroy();
   }
 
-  /** Ends the connection when everything gathered has been sent. */
+  /** Ends the connection when everything gathered has been sent, or a second later. Streams' owners hear `text`. */
   finish(text: string): void {
     if (this.#isClosed) return;
     this.#flushNow();
     this.#close(text, undefined);
-    this.socket?.end();
+    const { socket, runtime } = this;
+    if (socket === undefined) return;
+    // Read on, and into nothing: the peer's own end comes after what it has sent.
+    socket.resume();
+    socket.end();
+    this.#hardClose = new HardClose(socket);
+    runtime.wheel.arm(this.#hardClose, runtime.world.clock.monotonicMs() + HARD_CLOSE_MS);
   }
 
   #dispatch(events: EventList): void {
-    for (let i = 0; i < events.length; i++) {
+    for (let i = 0; i < events.length && !this.#isClosed; i++) {
       const stream = events.streams[i];
       const owner = stream === undefined ? undefined : (stream.owner as StreamOwner | undefined);
       switch (events.kinds[i]) {
@@ -206,7 +251,6 @@ export abstract class Connection implements SocketEvents {
           this.goAwayArrived(events.a[i] as number, events.b[i] as number, events.text(i));
           break;
         case EVENT_CONNECTION_ERROR:
-          events.length = i + 1;
           this.#failed(events.a[i] as number, events.text(i));
           break;
         default:
@@ -214,7 +258,8 @@ export abstract class Connection implements SocketEvents {
       }
     }
     events.clear();
-    if (this.engine.hasRest && !this.#isClosed) this.#readRestLater();
+    if (this.#isClosed) return;
+    if (this.engine.hasRest) this.#readRestLater();
     this.turnRead();
     if (this.engine.output.length > 0) this.scheduleFlush();
   }
@@ -228,9 +273,25 @@ export abstract class Connection implements SocketEvents {
     this.runtime.world.timers.afterTurn(() => {
       if (this.#isClosed) return;
       if (!this.#isPaused) this.socket?.resume();
-      this.engine.receiveRest(this.runtime.world.clock.monotonicMs(), this.runtime.events);
-      this.#dispatch(this.runtime.events);
+      try {
+        this.engine.receiveRest(this.runtime.world.clock.monotonicMs(), this.runtime.events);
+        this.#dispatch(this.runtime.events);
+      } catch (cause) {
+        this.#threw(cause);
+      }
     });
+  }
+
+  /**
+   * An owner, or the engine, threw: what they know of this connection can no longer be trusted, so it ends here and now. The events
+   * left in the shared list are nobody else's.
+   */
+  #threw(cause: unknown): void {
+    this.runtime.events.clear();
+    const words = cause instanceof Error ? cause.message : String(cause);
+    const text = `the connection's owner threw: ${words}`;
+    this.#close(text, { phase: "open", code: HANDLER_THREW, text, cause });
+    this.socket?.destroy();
   }
 
   #flushNow(): void {
@@ -251,6 +312,7 @@ export abstract class Connection implements SocketEvents {
         socket.pause();
       }
     }
+    this.turnWritten();
   }
 
   /** After a turn's output was taken: payloads that its bound held back. Never from inside a dispatch. */
@@ -270,8 +332,25 @@ export abstract class Connection implements SocketEvents {
       if (stream.isClosed && this.engine.role === "client") continue;
       const owner = stream.owner as StreamOwner | undefined;
       this.engine.closeByReset(stream);
-      owner?.onReset(-1, stream.id > unprocessedAbove, text);
+      try {
+        owner?.onReset(-1, stream.id > unprocessedAbove, text);
+      } catch {
+        // Its own stream is over either way; the others' owners must hear of theirs.
+      }
     }
     this.connectionClosed(text, error);
+  }
+}
+
+/** Cuts the socket of a connection whose peer does not end its side. */
+class HardClose extends WheelEntry {
+  readonly #socket: Socket;
+
+  constructor(socket: Socket) {
+    super();
+    this.#socket = socket;
+  }
+  expired(): void {
+    this.#socket.destroy();
   }
 }

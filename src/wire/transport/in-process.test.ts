@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { turns } from "../../../test/calls/gate.ts";
 import { nodeWorld } from "../../world/node.ts";
-import type { Socket, SocketEvents } from "../../world/network.ts";
+import type { NetworkError, Socket, SocketEvents } from "../../world/network.ts";
 import { connectInProcess } from "./in-process.ts";
 
 interface End {
@@ -84,13 +84,28 @@ describe("a pair of sockets in memory", () => {
     assert.equal([...far.told, ...near.told].filter((what) => what === "closed").length, 2);
   });
 
-  it("destroyed on one side closes the other, and what was on its way is lost", async () => {
+  it("destroyed on one side closes the other, which first reads what was written before", async () => {
     const { near, far } = pair();
     await turns(2);
-    near.socket.write(Buffer.from("lost"));
+    far.socket.write(Buffer.from("lost"));
+    near.socket.write(Buffer.from("last words"));
     near.socket.destroy();
+    near.socket.write(Buffer.from("too late"));
     await turns(5);
-    assert.deepEqual([near.told, far.told, far.text], [["opened", "closed"], ["closed"], ""]);
+    assert.deepEqual([near.told, near.text], [["opened", "closed"], ""]);
+    assert.deepEqual([far.told, far.text], [["closed"], "last words"]);
+  });
+
+  it("destroyed on one side closes one that has stopped reading too, before or after", async () => {
+    const before = pair();
+    before.far.socket.pause();
+    before.near.socket.destroy();
+    const after = pair();
+    after.near.socket.write(Buffer.from("unread"));
+    after.near.socket.destroy();
+    after.far.socket.pause();
+    await turns(5);
+    assert.deepEqual([before.far.told, after.far.told, after.far.text], [["closed"], ["closed"], ""]);
   });
 
   it("refused by its server closes without having been open", async () => {
@@ -102,4 +117,43 @@ describe("a pair of sockets in memory", () => {
     await turns(5);
     assert.deepEqual(nearSide.told, ["closed"]);
   });
+
+  for (const event of ["opened", "data", "drained", "ended"] as const) {
+    it(`costs an owner that throws in ${event} its own pair, and says why`, async () => {
+      const bad = recorder();
+      const errors: (NetworkError | undefined)[] = [];
+      bad.events = {
+        ...bad.events,
+        [event]: () => {
+          throw new Error("a defect");
+        },
+        closed: (error) => void errors.push(error),
+      };
+      const farSide = recorder();
+      let far: Socket | undefined;
+      const near = connectInProcess(nodeWorld, bad.events, (given) => {
+        far = given;
+        return farSide.events;
+      });
+      far?.pause();
+      near.write(Buffer.from("unread"));
+      assert.ok(near.queuedBytes >= 0);
+      await turns(2);
+      assert.ok(near.queuedBytes >= 0);
+      far?.write(Buffer.from("a"));
+      far?.resume();
+      await turns(3);
+      far?.end();
+      await turns(5);
+      assert.deepEqual(
+        errors.map((error) => [error?.code, error?.text, String(error?.cause)]),
+        [["HANDLER_THREW", "in-process: the socket's owner threw: a defect", "Error: a defect"]],
+      );
+      assert.equal(farSide.told.at(-1), "closed");
+      const { near: next, far: nextFar } = pair();
+      next.socket.write(Buffer.from("b"));
+      await turns(3);
+      assert.equal(nextFar.text, "b");
+    });
+  }
 });

@@ -2,8 +2,9 @@
  * A server in this process as a target: two ends of a byte stream in memory, so that the same engines, frames and limits
  * are at work, without a socket.
  */
-import type { Socket, SocketEvents } from "../../world/network.ts";
+import type { NetworkError, Socket, SocketEvents } from "../../world/network.ts";
 import type { World } from "../../world/world.ts";
+import { HANDLER_THREW } from "./connection.ts";
 
 /** How a client reaches a server of its own process. */
 export const inProcessDial: unique symbol = Symbol.for("holdfast.inProcessDial") as never;
@@ -25,12 +26,14 @@ export function connectInProcess(world: World, events: SocketEvents, accept: (so
   near.peer = far;
   far.peer = near;
   far.events = accept(far);
-  world.timers.afterTurn(() => {
-    if (!near.isClosed) events.opened();
-  });
+  world.timers.afterTurn(() => near.open());
   return near;
 }
 
+/**
+ * One end. As on a real socket, what was written before a `destroy` still arrives, and a handler that throws costs its own
+ * pair alone.
+ */
 class MemorySocket implements Socket {
   readonly localAddress = "in-process";
   readonly remoteAddress = "in-process";
@@ -46,6 +49,8 @@ class MemorySocket implements Socket {
   #peerEnded: boolean;
   #toldEnded: boolean;
   #isDrainDue: boolean;
+  /** The other end is gone: this one closes when it has read what came before. */
+  #isPeerGone: boolean;
 
   constructor(world: World, events: SocketEvents | undefined) {
     this.peer = undefined;
@@ -59,6 +64,7 @@ class MemorySocket implements Socket {
     this.#peerEnded = false;
     this.#toldEnded = false;
     this.#isDrainDue = false;
+    this.#isPeerGone = false;
   }
 
   /** What the other end has not read yet. */
@@ -100,8 +106,28 @@ class MemorySocket implements Socket {
   }
   destroy(): void {
     const peer = this.peer;
-    this.#closeLater();
-    if (peer !== undefined) peer.#closeLater();
+    this.#closeLater(undefined);
+    if (peer !== undefined) peer.#loseLater();
+  }
+
+  /** Tells the end that connected. */
+  open(): void {
+    if (this.isClosed) return;
+    try {
+      this.events?.opened();
+    } catch (cause) {
+      this.#threw(cause);
+    }
+  }
+
+  tellDrained(): void {
+    if (!this.#isDrainDue || this.isClosed) return;
+    this.#isDrainDue = false;
+    try {
+      this.events?.drained();
+    } catch (cause) {
+      this.#threw(cause);
+    }
   }
 
   #deliverLater(): void {
@@ -112,31 +138,50 @@ class MemorySocket implements Socket {
 
   #deliver(): void {
     this.#isDelivering = false;
+    try {
+      this.#tell();
+    } catch (cause) {
+      this.#threw(cause);
+    }
+  }
+
+  #tell(): void {
     while (!this.#isPaused && !this.isClosed) {
       const chunk = this.#received.shift();
       if (chunk === undefined) break;
       this.events?.data(chunk);
     }
+    if (this.#isPaused && this.#isPeerGone) this.#closeLater(undefined);
     if (this.isClosed || this.#isPaused) return;
     this.peer?.tellDrained();
     if (this.#peerEnded && !this.#toldEnded) {
       this.#toldEnded = true;
       this.events?.ended();
     }
-    if (this.#peerEnded && this.#hasEnded) this.#closeLater();
+    if (this.#isPeerGone || (this.#peerEnded && this.#hasEnded)) this.#closeLater(undefined);
   }
 
-  tellDrained(): void {
-    if (!this.#isDrainDue || this.isClosed) return;
-    this.#isDrainDue = false;
-    this.events?.drained();
+  /** The other end was destroyed. */
+  #loseLater(): void {
+    this.#isPeerGone = true;
+    // Who has stopped reading might never start again.
+    if (this.#isPaused) this.#closeLater(undefined);
+    else this.#deliverLater();
   }
 
-  #closeLater(): void {
+  #threw(cause: unknown): void {
+    const words = cause instanceof Error ? cause.message : String(cause);
+    const text = `${this.remoteAddress}: the socket's owner threw: ${words}`;
+    this.#closeLater({ phase: "open", code: HANDLER_THREW, text, cause });
+    const peer = this.peer;
+    if (peer !== undefined) peer.#loseLater();
+  }
+
+  #closeLater(error: NetworkError | undefined): void {
     if (this.isClosed) return;
     this.isClosed = true;
     this.#received.length = 0;
     const events = this.events;
-    this.#world.timers.afterTurn(() => events?.closed(undefined));
+    this.#world.timers.afterTurn(() => events?.closed(error));
   }
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { describe, it, mock } from "node:test";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import type { MessageCodec } from "../grpc/message-codec.ts";
@@ -173,5 +173,50 @@ describe("an inbox", () => {
     await assert.rejects(inbox.next(), { name: "TypeError", message: /one message at a time/ });
     inbox.end();
     assert.equal((await first).done, true);
+  });
+});
+
+describe("an inbox that nobody reads any more", () => {
+  it("reports what still comes as consumed at once and keeps none of it", async () => {
+    const { owner, inbox } = inboxOf(10_000_000);
+    const part = framed("abc").subarray(0, 6);
+    inbox.push(part, 0, part.length);
+    const waiting = inbox.next();
+    inbox.stop();
+    assert.equal((await waiting).done, true);
+    assert.equal(owner.consumed, part.length);
+    const allocate = mock.method(Buffer, "allocUnsafeSlow");
+    const chunk = Buffer.alloc(16_384);
+    for (let i = 1; i <= 100; i++) {
+      inbox.push(chunk, 0, chunk.length);
+      assert.equal(owner.consumed, part.length + i * chunk.length);
+    }
+    inbox.end();
+    assert.equal(allocate.mock.callCount(), 0);
+    allocate.mock.restore();
+    assert.equal((await inbox.next()).done, true, "half a message is no fault of a stream that was left");
+    assert.deepEqual(owner.problems, []);
+  });
+});
+
+describe("an inbox's spare buffer", () => {
+  it("is used again for the next messages, and not kept above 64 KiB", async () => {
+    for (const [bytes, isKept] of [
+      [10_000, true],
+      [1_000_000, false],
+    ] as const) {
+      const { inbox } = inboxOf(10_000_000);
+      const message = framed("a".repeat(bytes));
+      inbox.push(message, 0, message.length);
+      await inbox.next();
+      const waiting = inbox.next();
+      inbox.push(framed("b"), 0, 6);
+      assert.equal((await waiting).value, "b");
+      const allocate = mock.method(Buffer, "allocUnsafeSlow");
+      inbox.push(framed("c"), 0, 6);
+      assert.equal(allocate.mock.callCount(), isKept ? 0 : 1);
+      allocate.mock.restore();
+      assert.equal((await inbox.next()).value, "c");
+    }
   });
 });

@@ -71,6 +71,8 @@ export function decodeMessage<T>(
 
 const COPY_BY_LOOP_MAX = 48;
 const PENDING_BYTES_MIN = 1_024;
+/** A buffer that grew larger is not kept for the next messages: most streams are small again after a burst. */
+const SPARE_BYTES_MAX = 65_536;
 
 export class MessageInbox<T = unknown> {
   encoding: Encoding | undefined;
@@ -85,6 +87,7 @@ export class MessageInbox<T = unknown> {
   #resolve: ((result: IteratorResult<T>) => void) | undefined;
   #reject: ((error: unknown) => void) | undefined;
   #isEnded: boolean;
+  #isStopped: boolean;
   #error: unknown;
 
   constructor(owner: InboxOwner, codec: MessageCodec<T>, messageBytesMax: number) {
@@ -100,6 +103,7 @@ export class MessageInbox<T = unknown> {
     this.#resolve = undefined;
     this.#reject = undefined;
     this.#isEnded = false;
+    this.#isStopped = false;
     this.#error = undefined;
   }
 
@@ -110,7 +114,7 @@ export class MessageInbox<T = unknown> {
 
   /** Payload arrived: bytes[start, end). */
   push(bytes: Buffer, start: number, end: number): void {
-    if (this.#error !== undefined) {
+    if (this.#error !== undefined || this.#isStopped) {
       this.#owner.inboxConsumed(end - start);
       return;
     }
@@ -150,25 +154,26 @@ export class MessageInbox<T = unknown> {
 
   /** The next message. One at a time: TypeError while another is awaited. */
   next(): Promise<IteratorResult<T>> {
+    if (this.#isLeft()) return Promise.resolve({ value: undefined, done: true });
     if (this.#resolve !== undefined) {
       return Promise.reject(new TypeError("a stream is read one message at a time: the last next() has not settled"));
     }
     for (;;) {
       if (this.#advance()) {
         const value = this.#decode();
-        if (value === BROKEN) return Promise.reject(this.#error);
+        if (value === BROKEN) return this.#rejected();
         return Promise.resolve({ value: value as T, done: false });
       }
       if (this.#deframer.error !== undefined && this.#error === undefined) {
         this.#break(this.#deframer.error, undefined);
-        return Promise.reject(this.#error);
+        return this.#rejected();
       }
       if (this.#pendingBytes === 0) break;
       this.#readPending();
     }
     if (this.#isEnded) {
       if (this.#error === undefined && this.#deframer.isMidMessage) this.#break("truncated", undefined);
-      if (this.#error !== undefined) return Promise.reject(this.#error);
+      if (this.#error !== undefined) return this.#rejected();
       return Promise.resolve({ value: undefined, done: true });
     }
     return new Promise((resolve, reject) => {
@@ -177,8 +182,9 @@ export class MessageInbox<T = unknown> {
     });
   }
 
-  /** Nobody will read on: what is kept is dropped and its window returned. */
+  /** Nobody will read on: what is kept, and what still comes, is dropped and its window returned. */
   stop(): void {
+    this.#isStopped = true;
     this.#drop();
     this.#isEnded = true;
     if (this.#resolve !== undefined) {
@@ -186,6 +192,15 @@ export class MessageInbox<T = unknown> {
       this.#settled();
       resolve({ value: undefined, done: true });
     }
+  }
+
+  #rejected(): Promise<never> {
+    return Promise.reject(this.#error as Error);
+  }
+
+  /** The reader stopped, and nothing had failed. */
+  #isLeft(): boolean {
+    return this.#isStopped && this.#error === undefined;
   }
 
   #drop(): void {
@@ -211,7 +226,7 @@ export class MessageInbox<T = unknown> {
     }
     if (!hasMessage && this.#range !== undefined) {
       // The range has been read to its end, so its buffer may be filled again.
-      this.#spare = this.#range;
+      if (this.#range.length <= SPARE_BYTES_MAX) this.#spare = this.#range;
       this.#range = undefined;
     }
     return hasMessage;

@@ -52,6 +52,8 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
   readonly #dial: Dial;
   /** Being dialled, to take the place of `connection`. */
   #next: ClientConnection | undefined;
+  /** A dial that failed while `connection` went on is not repeated before this. */
+  #nextDialMs: number;
   readonly #draining: Set<ClientConnection>;
   #failures: number;
   #dialledAtMs: number;
@@ -69,6 +71,7 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     this.#options = options;
     this.#dial = dial;
     this.#next = undefined;
+    this.#nextDialMs = -Infinity;
     this.#draining = new Set();
     this.#failures = 0;
     this.#dialledAtMs = -Infinity;
@@ -120,7 +123,7 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
 
   connectionHasRoom(connection: ClientConnection): void {
     if (connection !== this.connection) return;
-    if (connection.engine.isNearEndOfIds && this.#next === undefined) this.#dialNext();
+    if (connection.engine.isNearEndOfIds) this.#dialSuccessor();
     this.#owner.linkHasRoom(this);
   }
 
@@ -145,8 +148,11 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
       this.#owner.linkFailed(this);
     } else if (connection === this.#next) {
       this.#next = undefined;
-      if (this.connection !== undefined) return;
       this.#failures += 1;
+      if (this.connection !== undefined) {
+        this.#nextDialMs = this.#dueMs();
+        return;
+      }
       this.failure = { phase, text };
       this.#reconnect();
       this.#owner.linkFailed(this);
@@ -155,20 +161,31 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
 
   /** Dials again: at once after a connection that lived, else when the backoff is over. */
   #reconnect(): void {
-    const { clock } = this.runtime.world;
-    const nowMs = clock.monotonicMs();
-    const delayMs = reconnectDelayMs(
-      Math.max(1, this.#failures),
-      this.#owner.isAnyReady,
-      this.runtime.world.random.float(),
-    );
-    const dueMs = this.#dialledAtMs + delayMs;
-    if (dueMs <= nowMs) {
+    if (this.#next !== undefined) {
+      // One is underway already: what it was to take the place of has ended before it was there.
+      this.state = "connecting";
+      return;
+    }
+    const dueMs = this.#dueMs();
+    if (dueMs <= this.runtime.world.clock.monotonicMs()) {
       this.#dialNow();
     } else {
       this.state = "backoff";
       this.runtime.wheel.arm(this, dueMs);
     }
+  }
+
+  /** When the backoff that began with the last dial is over. */
+  #dueMs(): number {
+    const { random } = this.runtime.world;
+    const delayMs = reconnectDelayMs(Math.max(1, this.#failures), this.#owner.isAnyReady, random.float());
+    return this.#dialledAtMs + delayMs;
+  }
+
+  /** Dials a connection that takes over while the present one goes on. Asked at every turn, so it keeps its own pace. */
+  #dialSuccessor(): void {
+    if (this.#next !== undefined || this.runtime.world.clock.monotonicMs() < this.#nextDialMs) return;
+    this.#dialNext();
   }
 
   #dialNow(): void {

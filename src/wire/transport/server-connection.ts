@@ -11,16 +11,32 @@ import type { Runtime } from "./runtime.ts";
 import { ServerExchange } from "./server-exchange.ts";
 import { WheelEntry } from "./timer-wheel.ts";
 
-/** Preface and first SETTINGS must have come by then; header blocks must be complete by then. */
+/** Preface and first SETTINGS must have come by then. */
 const HANDSHAKE_TIMEOUT_MS = 5_000;
+/** A header block must be complete by then. */
+const HEADERS_TIMEOUT_MS = 10_000;
 /** A client that does not answer the PING of a drain is not waited for longer. */
 const DRAIN_PING_MS = 1_000;
-/** How long a connection whose writes do not move is kept. */
+/** How long a connection is kept whose client does not take what we write. */
 const STALLED_WRITER_MS = 30_000;
+/** How often replies that wait for window are looked at, and what must have been sent of them for them to count as moving. */
+const WINDOW_LOOK_MS = 10_000;
+const WINDOW_PROGRESS_BYTES = 16_384;
+/**
+ * How long replies may wait for window without moving. Much memory is given back soon, as no honest client makes us hold it; a little
+ * may belong to a reader that takes its time, and gives no window until half of the last one is read.
+ */
+const MUCH_QUEUED_BYTES = 262_144;
+const MUCH_QUEUED_MS = 30_000;
+const LITTLE_QUEUED_MS = 600_000;
+/** Silence after which a client is asked by a PING whether it is there, and how long its answer may take. */
+const SILENCE_MS = 330_000;
+const PING_TIMEOUT_MS = 20_000;
 
 export interface ServerConnectionOwner {
   /** A call begins: read the section now, it is valid only during this call. */
   callArrived(exchange: ServerExchange, section: FieldSection, ends: boolean): void;
+  /** It is over, and its socket is closed. */
   connectionClosed(connection: ServerConnection): void;
 }
 
@@ -29,7 +45,20 @@ export class ServerConnection extends Connection {
   readonly #watch: Watch;
   #isDraining: boolean;
   #drainPing: number;
-  #stalledSinceMs: number;
+  // What the one timer waits for: when to look, Infinity for never. Setting one to Infinity costs nothing.
+  #startDueMs: number;
+  #drainDueMs: number;
+  #headersDueMs: number;
+  #writeDueMs: number;
+  #windowDueMs: number;
+  #silenceDueMs: number;
+  /** The stream whose header block is open; 0 for none. */
+  #openBlockId: number;
+  /** Since when replies have not moved, and what had been sent then. */
+  #windowSinceMs: number;
+  #windowSentBytes: number;
+  /** When the client was asked whether it is there; -Infinity if it was not. */
+  #askedAtMs: number;
 
   constructor(runtime: Runtime, socket: Socket, owner: ServerConnectionOwner, limits: Http2Limits) {
     super(runtime, "server", limits);
@@ -37,9 +66,18 @@ export class ServerConnection extends Connection {
     this.#owner = owner;
     this.#isDraining = false;
     this.#drainPing = 0;
-    this.#stalledSinceMs = 0;
+    this.#startDueMs = this.receivedAtMs + HANDSHAKE_TIMEOUT_MS;
+    this.#drainDueMs = Infinity;
+    this.#headersDueMs = Infinity;
+    this.#writeDueMs = Infinity;
+    this.#windowDueMs = Infinity;
+    this.#silenceDueMs = Infinity;
+    this.#openBlockId = 0;
+    this.#windowSinceMs = 0;
+    this.#windowSentBytes = 0;
+    this.#askedAtMs = -Infinity;
     this.#watch = new Watch(this);
-    runtime.wheel.arm(this.#watch, runtime.world.clock.monotonicMs() + HANDSHAKE_TIMEOUT_MS);
+    this.#lookAt(this.#startDueMs);
     this.engine.start();
     this.scheduleFlush();
   }
@@ -74,27 +112,30 @@ export class ServerConnection extends Connection {
     this.#isDraining = true;
     this.engine.goAway(NO_ERROR, STREAM_ID_MAX, "drain");
     this.#drainPing = this.sendPing();
-    this.runtime.wheel.arm(this.#watch, this.runtime.world.clock.monotonicMs() + DRAIN_PING_MS);
+    this.#drainDueMs = this.runtime.world.clock.monotonicMs() + DRAIN_PING_MS;
+    this.#lookAt(this.#drainDueMs);
   }
 
+  /** The timer: something may be due. */
   expired(nowMs: number): void {
-    if (this.isClosed) return;
-    if (!this.engine.hasPeerSettings) {
-      this.destroy(`the client sent no HTTP/2 preface and SETTINGS within ${HANDSHAKE_TIMEOUT_MS} ms`);
-    } else if (this.#drainPing !== 0) {
-      this.#drainSecond();
-    } else if (this.engine.blockStreamId !== 0) {
-      this.destroy("the client did not complete its headers in time");
-    } else if (this.#stalledSinceMs !== 0 && (this.socket?.queuedBytes ?? 0) > 0) {
-      if (nowMs - this.#stalledSinceMs >= STALLED_WRITER_MS) this.destroy("the client stopped reading");
-      else this.runtime.wheel.arm(this.#watch, this.#stalledSinceMs + STALLED_WRITER_MS);
-    } else {
-      this.#stalledSinceMs = 0;
+    const isSpeaking = this.engine.hasPeerSettings;
+    if (nowMs >= this.#startDueMs || (nowMs >= this.#drainDueMs && !isSpeaking)) {
+      this.destroy("the client sent no HTTP/2 preface and SETTINGS in time");
+    } else if (nowMs >= this.#headersDueMs) {
+      this.destroy(`the client did not complete its headers within ${HEADERS_TIMEOUT_MS} ms`);
+    } else if (nowMs >= this.#writeDueMs) {
+      this.destroy(`the client did not take what was written within ${STALLED_WRITER_MS} ms`);
+    } else if (nowMs >= this.#windowDueMs) {
+      this.#lookAtWindows(nowMs);
     }
+    if (this.isClosed) return;
+    if (nowMs >= this.#drainDueMs) this.#drainSecond();
+    if (nowMs >= this.#silenceDueMs) this.#lookAtSilence(nowMs);
+    if (!this.isClosed) this.#lookAt(this.#nextDueMs());
   }
 
   override drained(): void {
-    this.#stalledSinceMs = 0;
+    this.#writeDueMs = Infinity;
     super.drained();
   }
 
@@ -103,7 +144,10 @@ export class ServerConnection extends Connection {
   }
 
   protected settingsArrived(): void {
-    if (!this.#isDraining) this.runtime.wheel.cancel(this.#watch);
+    if (this.#startDueMs === Infinity) return;
+    this.#startDueMs = Infinity;
+    this.#silenceDueMs = this.receivedAtMs + SILENCE_MS;
+    this.#lookAt(this.#silenceDueMs);
   }
 
   protected pingAnswered(number: number): void {
@@ -115,24 +159,92 @@ export class ServerConnection extends Connection {
   }
 
   protected turnRead(): void {
-    const isWaiting = this.engine.blockStreamId !== 0 || (this.socket?.queuedBytes ?? 0) > 0;
-    if (isWaiting && !this.#watch.isArmed) {
-      const nowMs = this.receivedAtMs;
-      if (this.engine.blockStreamId === 0) this.#stalledSinceMs = nowMs;
-      const afterMs = this.engine.blockStreamId !== 0 ? HANDSHAKE_TIMEOUT_MS * 2 : STALLED_WRITER_MS;
-      this.runtime.wheel.arm(this.#watch, nowMs + afterMs);
+    const id = this.engine.blockStreamId;
+    if (id === this.#openBlockId) return;
+    // Another block: its time begins now, whatever became of the last one.
+    this.#openBlockId = id;
+    this.#headersDueMs = id === 0 ? Infinity : this.receivedAtMs + HEADERS_TIMEOUT_MS;
+    if (id !== 0) this.#lookAt(this.#headersDueMs);
+  }
+
+  protected override turnWritten(): void {
+    if (this.isBlocked && this.#writeDueMs === Infinity) {
+      this.#writeDueMs = this.runtime.world.clock.monotonicMs() + STALLED_WRITER_MS;
+      this.#lookAt(this.#writeDueMs);
+    }
+    if (this.engine.queuedBytes === 0) {
+      this.#windowDueMs = Infinity;
+    } else if (this.#windowDueMs === Infinity) {
+      this.#windowSinceMs = this.runtime.world.clock.monotonicMs();
+      this.#windowSentBytes = this.engine.sentBytes;
+      this.#windowDueMs = this.#windowSinceMs + WINDOW_LOOK_MS;
+      this.#lookAt(this.#windowDueMs);
     }
   }
 
   protected connectionClosed(_text: string, _error: NetworkError | undefined): void {
     this.runtime.wheel.cancel(this.#watch);
+  }
+
+  protected override socketClosed(): void {
+    // Not before: until then it holds a descriptor, and counts as a connection.
     this.#owner.connectionClosed(this);
+  }
+
+  /** Lets the timer run at `dueMs`, or earlier if it runs earlier anyway. */
+  #lookAt(dueMs: number): void {
+    if (!this.#watch.isArmed || dueMs < this.#watch.dueMs) this.runtime.wheel.arm(this.#watch, dueMs);
+  }
+
+  /** A client that lets replies wait holds their memory: not for ever, however many small windows it gives (CVE-2026-49975). */
+  #lookAtWindows(nowMs: number): void {
+    const { queuedBytes, sentBytes } = this.engine;
+    if (queuedBytes === 0) {
+      this.#windowDueMs = Infinity;
+      return;
+    }
+    if (sentBytes - this.#windowSentBytes >= WINDOW_PROGRESS_BYTES) {
+      this.#windowSentBytes = sentBytes;
+      this.#windowSinceMs = nowMs;
+    }
+    const limitMs = queuedBytes >= MUCH_QUEUED_BYTES ? MUCH_QUEUED_MS : LITTLE_QUEUED_MS;
+    const waitedMs = nowMs - this.#windowSinceMs;
+    if (waitedMs >= limitMs) this.destroy(`the client gave no window for ${Math.round(waitedMs)} ms`);
+    else this.#windowDueMs = nowMs + WINDOW_LOOK_MS;
+  }
+
+  /** A client that vanished without a word is found by a PING, idle or not. */
+  #lookAtSilence(nowMs: number): void {
+    const hasSpoken = this.receivedAtMs >= this.#askedAtMs && nowMs - this.receivedAtMs < SILENCE_MS;
+    if (this.isPaused || hasSpoken) {
+      // While we do not read, its silence is ours.
+      this.#askedAtMs = -Infinity;
+      this.#silenceDueMs = (this.isPaused ? nowMs : this.receivedAtMs) + SILENCE_MS;
+    } else if (this.#askedAtMs === -Infinity) {
+      this.#askedAtMs = nowMs;
+      this.sendPing();
+      this.#silenceDueMs = nowMs + PING_TIMEOUT_MS;
+    } else {
+      const silentMs = Math.round(nowMs - this.receivedAtMs);
+      this.destroy(`the client was silent for ${silentMs} ms and did not answer a PING`);
+    }
+  }
+
+  #nextDueMs(): number {
+    return Math.min(
+      this.#startDueMs,
+      this.#drainDueMs,
+      this.#headersDueMs,
+      this.#writeDueMs,
+      this.#windowDueMs,
+      this.#silenceDueMs,
+    );
   }
 
   /** Every call that the client had sent when it read the first GOAWAY has arrived by now. */
   #drainSecond(): void {
     this.#drainPing = 0;
-    this.runtime.wheel.cancel(this.#watch);
+    this.#drainDueMs = Infinity;
     this.engine.goAway(NO_ERROR, this.engine.lastPeerId, "drain");
     this.scheduleFlush();
     this.#endIfDrained();
@@ -146,7 +258,7 @@ export class ServerConnection extends Connection {
   }
 }
 
-/** The connection's one timer: first for the handshake, then for headers and writes that do not end. */
+/** The connection's one timer, for everything that a client must not put off for ever. */
 class Watch extends WheelEntry {
   readonly #connection: ServerConnection;
 
