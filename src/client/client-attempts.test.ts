@@ -187,12 +187,13 @@ describe("a call is sent again", () => {
     }
   });
 
-  it("once headers have come if nothing of the reply has reached the user: a unary call is, a stream is not", async () => {
+  it("once headers have come if nothing of the reply has reached the user, and not after a stream's first message", async () => {
     for (const metadata of [{}, { "x-a": "1" }]) {
       await withPeer(
         (stream, number) => {
           if (number === 2) return answerGrpc(stream, FIVE, OK);
           stream.respond({ ...GRPC_HEADERS, ...metadata });
+          if (number === 4) stream.write(Buffer.alloc(5));
           return void turns(2).then(() => stream.session?.destroy());
         },
         async (client, requests) => {
@@ -200,7 +201,7 @@ describe("a call is sent again", () => {
           assert.equal(requests.length, 2);
           const error = await assertFails(all(client.down({})), "UNAVAILABLE");
           assert.equal(error.reached, "yes");
-          assert.equal(requests.length, 3);
+          assert.equal(requests.length, 4, "again after headers alone, not after a message");
         },
       );
     }

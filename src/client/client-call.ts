@@ -186,6 +186,12 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
   protected abstract sendRequest(attempt: ClientAttempt): void;
   /** The request can be sent again from its beginning. */
   protected abstract get canSendAgain(): boolean;
+  /** Something of the attempt's answer has reached the user (docs/decisions/commit-point.md). Nothing of a single reply does before all of it. */
+  protected isCommitted(_attempt: ClientAttempt): boolean {
+    return false;
+  }
+  /** Another attempt will take the place of the last one. */
+  protected attemptReplaced(): void {}
   protected abstract succeeded(attempt: ClientAttempt): void;
   protected abstract failed(error: RpcError): void;
   abstract attemptAnswered(attempt: ClientAttempt): void;
@@ -418,8 +424,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
       code,
       reached: isExpiredToken ? "no" : attempt.reached,
       isConnectionLost: attempt.reason === "CONNECTION_LOST",
-      // Nothing of a single reply reaches the user before all of it has (docs/decisions/commit-point.md).
-      isCommitted: this.isReplyStream && attempt.header !== undefined,
+      isCommitted: this.isCommitted(attempt),
       retryAfterMs: attempt.retryAfterMs,
       effect: this.method.plan.info.effect,
       attempts: this.#counted,
@@ -439,6 +444,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
   /** Goes to a peer that was not tried, at once; or back to one that was, after a backoff. With a fresh token the same peer will do. */
   #repeat(isFreshTokenNeeded: boolean): void {
     const link = this.#link;
+    if (this.attempt !== undefined) this.attemptReplaced();
     this.attempt = undefined;
     // Each attempt asks: a token may have expired since, whatever the last one failed of.
     this.#token = undefined;

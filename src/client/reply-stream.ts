@@ -157,7 +157,20 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
   }
 
   protected get canSendAgain(): boolean {
-    return this.last === undefined && (this.#pump?.canSendAgain ?? true);
+    return this.#pump?.canSendAgain ?? true;
+  }
+  /** Headers commit once somebody has asked for them; else the first payload does. */
+  protected override isCommitted(attempt: ClientAttempt): boolean {
+    return attempt.header !== undefined && (this.#header !== undefined || attempt.inbox?.hasReceived === true);
+  }
+  /** Whoever waits for the first reply waits for that of the next attempt. */
+  protected override attemptReplaced(): void {
+    const waiter = this.#inbox?.takeWaiter();
+    this.#inbox = undefined;
+    this.last = undefined;
+    if (waiter === undefined) return;
+    this.#resolve = waiter.resolve;
+    this.#reject = waiter.reject;
   }
   protected sendRequest(attempt: ClientAttempt): void {
     if (this.#pump === undefined) attempt.send(this.#request, true);

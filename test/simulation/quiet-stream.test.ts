@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createCluster } from "holdfast/testing";
-import type { Interceptor } from "holdfast";
+import { type Cluster, createCluster } from "holdfast/testing";
+import type { Interceptor, RpcError } from "holdfast";
 import { pause, probe, SafeProbe } from "./probe-cluster.ts";
 
 const QUIET_MS = 600_000;
@@ -47,3 +47,45 @@ for (const options of [{}, { interceptors }]) {
     assert.equal((await cluster.settle(first, { limitMs: QUIET_MS + 1_000 })).done, false);
   });
 }
+
+/** Two replicas that say their name on a reply stream after a second of silence, and whose headers have come long before. */
+function quietPair(cluster: Cluster): void {
+  cluster.serve("shop", 2, (server, index) =>
+    probe(server, {
+      async *download(_request, call) {
+        await pause(cluster.simulation.host(`shop/${index}`), 1_000, call.signal);
+        yield { index };
+      },
+    }),
+  );
+}
+
+test("a stream whose server dies after its headers and before its first message is sent to another", async () => {
+  for (const victim of [0, 1]) {
+    await using cluster = createCluster();
+    quietPair(cluster);
+    const client = cluster.client(SafeProbe, "shop");
+    const streams = [client.download({}), client.download({}), client.download({}), client.download({})];
+    const firsts = streams.map((stream) => stream[Symbol.asyncIterator]().next());
+    await cluster.advance(500);
+    cluster.simulation.crash(`shop/${victim}`);
+    const replies = await cluster.settle(Promise.all(firsts));
+    assert.deepEqual(
+      replies.map((reply) => reply.value?.index),
+      Array.from({ length: 4 }, () => 1 - victim),
+    );
+  }
+});
+
+test("a stream whose headers the user has asked for is not replaced", async () => {
+  await using cluster = createCluster();
+  quietPair(cluster);
+  const client = cluster.client(SafeProbe, "shop");
+  const streams = [client.download({}), client.download({}), client.download({}), client.download({})];
+  await cluster.settle(Promise.all(streams.map((stream) => stream.header)));
+  const firsts = Promise.allSettled(streams.map((stream) => stream[Symbol.asyncIterator]().next()));
+  cluster.simulation.crash("shop/0");
+  cluster.simulation.crash("shop/1");
+  const lost = (await cluster.settle(firsts)).filter((outcome) => outcome.status === "rejected");
+  assert.ok(lost.length === 4 && lost.every((outcome) => (outcome.reason as RpcError).reason === "CONNECTION_LOST"));
+});

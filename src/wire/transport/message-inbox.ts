@@ -76,6 +76,8 @@ const SPARE_BYTES_MAX = 65_536;
 
 export class MessageInbox<T = unknown> {
   encoding: Encoding | undefined;
+  /** Payload has come. */
+  hasReceived: boolean;
   readonly #owner: InboxOwner;
   readonly #codec: MessageCodec<T>;
   readonly #messageBytesMax: number;
@@ -92,6 +94,7 @@ export class MessageInbox<T = unknown> {
 
   constructor(owner: InboxOwner, codec: MessageCodec<T>, messageBytesMax: number) {
     this.encoding = undefined;
+    this.hasReceived = false;
     this.#owner = owner;
     this.#codec = codec;
     this.#messageBytesMax = messageBytesMax;
@@ -114,6 +117,7 @@ export class MessageInbox<T = unknown> {
 
   /** Payload arrived: bytes[start, end). */
   push(bytes: Buffer, start: number, end: number): void {
+    this.hasReceived = true;
     if (this.#error !== undefined || this.#isStopped) {
       this.#owner.inboxConsumed(end - start);
       return;
@@ -180,6 +184,17 @@ export class MessageInbox<T = unknown> {
       this.#resolve = resolve;
       this.#reject = reject;
     });
+  }
+
+  /** Whoever waits here is to wait elsewhere; undefined if nobody does. */
+  takeWaiter():
+    | { readonly resolve: (result: IteratorResult<T>) => void; readonly reject: (error: unknown) => void }
+    | undefined {
+    const resolve = this.#resolve;
+    const reject = this.#reject;
+    if (resolve === undefined || reject === undefined) return undefined;
+    this.#settled();
+    return { resolve, reject };
   }
 
   /** Nobody will read on: what is kept, and what still comes, is dropped and its window returned. */
