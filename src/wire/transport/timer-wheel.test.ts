@@ -270,7 +270,7 @@ describe("timer wheel", () => {
             const entry = new Probe((nowMs) => {
               const dueMs = due.get(index) ?? assert.fail(`entry ${index} expired without being armed`);
               assert.ok(nowMs >= dueMs, `early: ${dueMs} at ${nowMs}`);
-              assert.ok(nowMs < dueMs + 1 + latenessMsMax + 1e-5, `late: ${dueMs} at ${nowMs}`);
+              assert.ok(nowMs < dueMs + 1 + latenessMsMax + 1e-3, `late: ${dueMs} at ${nowMs}`);
               due.delete(index);
               const chain = chains.get(index);
               chains.delete(index);
