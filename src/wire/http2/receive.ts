@@ -618,14 +618,15 @@ function readPriority(
     if (isIdle(c, id)) return fail(c, FRAME_SIZE_ERROR, "PRIORITY is not 5 bytes", events);
     const stream = c.streams.get(id);
     if (stream !== undefined) streamError(c, stream, FRAME_SIZE_ERROR, "PRIORITY is not 5 bytes", nowMs, events);
-    else glitch(c, nowMs, "too many frames on closed streams", events);
+    // The stream may have closed meanwhile; the answer is the same.
+    else refuse(c, id, FRAME_SIZE_ERROR, nowMs, events);
     return;
   }
   if ((readUint32(bytes, start) & STREAM_ID_MAX) === id) {
     if (isIdle(c, id)) return fail(c, PROTOCOL_ERROR, "a stream depends on itself", events);
     const stream = c.streams.get(id);
     if (stream !== undefined) streamError(c, stream, PROTOCOL_ERROR, "a stream depends on itself", nowMs, events);
-    else glitch(c, nowMs, "too many frames on closed streams", events);
+    else refuse(c, id, PROTOCOL_ERROR, nowMs, events);
     return;
   }
   glitch(c, nowMs, "too many PRIORITY frames", events);

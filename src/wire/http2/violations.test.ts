@@ -226,6 +226,27 @@ function overStreamWindow(id: number): Buffer {
   return Buffer.concat([...Array.from({ length: 4 }, (_, i) => data(id, i === 3 ? 16_383 : 16_384)), data(id, 1)]);
 }
 
+for (const [what, code, bytes] of [
+  ["PRIORITY of 4 bytes", FRAME_SIZE_ERROR, frame(FRAME_PRIORITY, 0, 1, zeros(4))],
+  ["PRIORITY of a stream on itself", PROTOCOL_ERROR, priority(1, 1)],
+] as const) {
+  test(`server: ${what} is answered with ${CODES[code]} although its stream has closed meanwhile`, () => {
+    const driven = readyEngine("server");
+    driven.receive(request(1, true));
+    const stream = driven.stream(1);
+    driven.engine.sendHeaders(stream, sourceOf([[":status", "200"]]), true);
+    driven.engine.release(stream);
+    driven.sent();
+    driven.receive(bytes);
+    const resets = driven.sent().filter((sent) => sent.type === FRAME_RST_STREAM);
+    assert.deepEqual(
+      resets.map((sent) => [sent.id, readUint32(sent.payload, 0)]),
+      [[1, code]],
+    );
+    assert.equal(driven.engine.isFailed, false);
+  });
+}
+
 test("server: DATA over the connection's window ends the connection with FLOW_CONTROL_ERROR", () => {
   const driven = server();
   // As if no credit had been returned yet.
