@@ -110,3 +110,14 @@ export class CallScope implements TraceWords {
 
 /** Where the current scope is found. One for the process: context flows by it through user code. */
 export const scopes: AsyncLocalStorage<CallScope | undefined> = new AsyncLocalStorage();
+
+/** Lets `to` go on in the trace of `from`. */
+export function copyTrace(from: TraceWords, to: TraceWords): void {
+  to.trace0 = from.trace0;
+  to.trace1 = from.trace1;
+  to.trace2 = from.trace2;
+  to.trace3 = from.trace3;
+  to.span0 = from.span0;
+  to.span1 = from.span1;
+  to.traceFlags = from.traceFlags;
+}

@@ -4,7 +4,7 @@
 import type { Call } from "../call/call.ts";
 import type { Priority } from "../call/method.ts";
 import { numberOption, type Options, anyOption, resolveOptions, wordOption } from "../call/options.ts";
-import { CallScope, type ScopeChild, scopes } from "../call/scope.ts";
+import { CallScope, copyTrace, type ScopeChild, scopes } from "../call/scope.ts";
 import { failure } from "../call/error.ts";
 import { nodeWorld } from "../world/node.ts";
 
@@ -87,14 +87,4 @@ class BoundScope extends CallScope implements ScopeChild {
   scopeCancelled(reason: unknown): void {
     this.cancel(reason);
   }
-}
-
-function copyTrace(from: CallScope, to: CallScope): void {
-  to.trace0 = from.trace0;
-  to.trace1 = from.trace1;
-  to.trace2 = from.trace2;
-  to.trace3 = from.trace3;
-  to.span0 = from.span0;
-  to.span1 = from.span1;
-  to.traceFlags = from.traceFlags;
 }

@@ -5,7 +5,7 @@
 import { failure, type RpcError } from "../call/error.ts";
 import type { Deadline } from "../call/deadline.ts";
 import type { Metadata } from "../call/metadata.ts";
-import { CallScope, type ScopeChild } from "../call/scope.ts";
+import { CallScope, copyTrace, type ScopeChild } from "../call/scope.ts";
 import type { Timer } from "../world/timers.ts";
 import type { Changed } from "./intercepted-call.ts";
 import { HandlerView, type ServerCall } from "./server-call.ts";
@@ -32,13 +32,7 @@ export class ChangedCall extends CallScope implements ScopeChild {
     this.#view = new ChangedView(call, this, metadata);
     this.reserveMs = call.reserveMs;
     this.priority = call.priority;
-    this.trace0 = call.trace0;
-    this.trace1 = call.trace1;
-    this.trace2 = call.trace2;
-    this.trace3 = call.trace3;
-    this.span0 = call.span0;
-    this.span1 = call.span1;
-    this.traceFlags = call.traceFlags;
+    copyTrace(call, this);
     this.deadlineMs = Math.min(call.deadlineMs, deadlineMs ?? Infinity);
     call.addChild(this);
     if (call.isCancelled) this.cancel(call.cancelReason);
