@@ -1,4 +1,4 @@
-/** The client under test: reads calls to make, makes them all at once over the given peer, writes what came of each. */
+/** The client under test: reads calls to make, makes some at once over the given peer, writes what came of each. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -29,6 +29,9 @@ import {
   ConformanceService,
 } from "./gen/connectrpc/conformance/v1/service_pb.js";
 import { fieldsOf, headersOf } from "./headers.ts";
+
+/** More at once would measure how many TLS handshakes the machine does within a call's deadline. */
+const CALLS_AT_ONCE = 16;
 
 /** Until stdin ends and all calls are over. */
 export async function runCompatClient(peer: CallingPeer): Promise<void> {
@@ -65,8 +68,9 @@ export async function runCompatClient(peer: CallingPeer): Promise<void> {
     clients.set(key, client);
     return client;
   };
-  const running: Promise<void>[] = [];
+  const running = new Set<Promise<void>>();
   for await (const bytes of readMessages(process.stdin)) {
+    while (running.size >= CALLS_AT_ONCE) await Promise.race(running);
     const request = fromBinary(ClientCompatRequestSchema, bytes);
     const answer = clientOf(request)
       .then((client) => perform(client, request))
@@ -79,7 +83,8 @@ export async function runCompatClient(peer: CallingPeer): Promise<void> {
         const response = create(ClientCompatResponseSchema, { testName: request.testName, result: result as never });
         writeMessage(process.stdout, toBinary(ClientCompatResponseSchema, response));
       });
-    running.push(answer);
+    running.add(answer);
+    void answer.then(() => running.delete(answer));
   }
   await Promise.all(running);
   for (const client of clients.values()) await (await client).close();
