@@ -34,6 +34,8 @@ export class CallScope implements TraceWords {
   /** What calls made inside leave of the deadline for the way back. */
   reserveMs: number;
   priority: Priority;
+  /** False below a repeat or copy: calls made inside repeat nothing that was reached (`holdfast-repeat`). */
+  mayRepeat: boolean;
   trace0: number;
   trace1: number;
   trace2: number;
@@ -51,6 +53,7 @@ export class CallScope implements TraceWords {
     this.deadlineMs = Infinity;
     this.reserveMs = 0;
     this.priority = "normal";
+    this.mayRepeat = true;
     this.trace0 = 0;
     this.trace1 = 0;
     this.trace2 = 0;

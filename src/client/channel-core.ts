@@ -1,18 +1,30 @@
 /**
- * Hot path: what all calls over one set of peers share: links, the choice among them, and the calls that wait for one.
+ * Hot path: what all calls over one set of peers share: the peers, the choice among them, opinions of them, budgets, and the
+ * calls that wait for a peer.
  */
 import type { ErrorDetail } from "../call/error.ts";
+import { Events } from "../call/event.ts";
+import type { MethodInfo } from "../call/method.ts";
 import type { Reason } from "../call/reason.ts";
-import { type RoundRobin, roundRobin } from "../policy/balance/round-robin.ts";
+import { type Balancer, type BalanceKind, createBalancer, type PickGate } from "../policy/balance/balancer.ts";
+import { OutlierDetector } from "../policy/detect/outlier.ts";
+import { Quarantine } from "../policy/protect/poison.ts";
+import { type Mechanism, SwitchBoard, type SwitchState } from "../policy/protect/switches.ts";
+import { RetryBudget } from "../policy/recover/budget.ts";
+import type { CallFaultLayer } from "../chaos/call-fault.ts";
 import type { Encoding } from "../wire/grpc/compression.ts";
 import { FieldToken } from "../wire/http2/hpack-encoder.ts";
 import { schemeHttp, schemeHttps } from "../wire/transport/names.ts";
-import { type LinkOptions, type LinkOwner, PeerLink } from "../wire/transport/peer-link.ts";
+import type { LinkOptions } from "../wire/transport/peer-link.ts";
 import { type Runtime, runtimeOf } from "../wire/transport/runtime.ts";
 import type { Timer } from "../world/timers.ts";
 import type { World } from "../world/world.ts";
+import { ChannelTick } from "./channel-tick.ts";
 import type { ClientCall } from "./client-call.ts";
+import { ClientPeer, IN_FLIGHT_MAX } from "./client-peer.ts";
+import { MethodState, type ThrottleSettings } from "./method-state.ts";
 import type { TokenAsk } from "./options.ts";
+import { type SelfBeat, selfBeatOf } from "./self-beat.ts";
 import type { PeerTarget } from "./target.ts";
 
 /** Calls that may wait for a peer or a stream at once. */
@@ -24,6 +36,19 @@ const OUTAGE_MS = 10_000;
 const AUTHORITY_TOKENS_MAX = 1_024;
 const authorityTokens = new Map<string, FieldToken>();
 
+export interface BudgetSettings {
+  readonly share: number;
+  readonly perSecondMin: number;
+  readonly windowMs: number;
+  readonly copyShareMax: number;
+}
+
+export interface GateSettings {
+  readonly consecutiveFailures: number;
+  readonly successShareMin: number;
+  readonly ejectedShareMax: number;
+}
+
 export interface ChannelFacts {
   readonly world: World;
   readonly peers: readonly PeerTarget[];
@@ -31,6 +56,16 @@ export interface ChannelFacts {
   readonly messageBytesMax: number;
   readonly requestEncoding: Encoding | undefined;
   readonly token: ((ask: TokenAsk) => string | Promise<string>) | undefined;
+  readonly balance: BalanceKind;
+  readonly zone: string | undefined;
+  readonly budget: BudgetSettings;
+  /** Undefined: off. */
+  readonly gate: GateSettings | undefined;
+  readonly throttle: ThrottleSettings | undefined;
+  readonly switches: SwitchBoard | undefined;
+  readonly chaos: CallFaultLayer | undefined;
+  /** Watches a resolver; gives back what ends that. */
+  readonly discover: ((channel: ChannelCore) => () => void) | undefined;
 }
 
 /** Why a call could not be placed. */
@@ -42,55 +77,112 @@ export interface NoPeer {
 
 const CLOSED: NoPeer = Object.freeze({ reason: "CLIENT_CLOSED", text: "the client was closed" });
 
-export class ChannelCore implements LinkOwner {
+export class ChannelCore implements PickGate<ClientPeer> {
   readonly runtime: Runtime;
+  readonly facts: ChannelFacts;
   readonly messageBytesMax: number;
   readonly requestEncoding: Encoding | undefined;
   readonly token: ChannelFacts["token"];
   readonly scheme: FieldToken;
-  readonly links: readonly PeerLink[];
-  readonly authorities: ReadonlyMap<PeerLink, FieldToken>;
+  readonly events: Events;
+  readonly switches: SwitchBoard;
+  readonly chaos: CallFaultLayer | undefined;
+  readonly selfBeat: SelfBeat;
+  readonly tick: ChannelTick;
+  readonly detector: OutlierDetector | undefined;
+  readonly quarantine: Quarantine;
+  readonly sinceMs: number;
+  peers: readonly ClientPeer[];
   isClosed: boolean;
+  // What the switches say, read on the way of every call.
+  hedgeState: SwitchState;
+  throttleState: SwitchState;
+  budgetState: SwitchState;
+  suspicionState: SwitchState;
+  poisonState: SwitchState;
+  retryState: SwitchState;
+  gateState: SwitchState;
+  /** Most peers have become slower at once: no copies. */
+  isStandingDown: boolean;
+  readonly #balancer: Balancer<ClientPeer>;
+  #isBalancerStale: boolean;
+  /** Of the pick that is being made. */
+  #isLongPick: boolean;
+  #plainNext: number;
+  readonly #methods: Map<string, MethodState>;
+  readonly #budgets: Map<string, RetryBudget>;
   #openCalls: number;
   #onIdle: (() => void) | undefined;
-  readonly #balancer: RoundRobin;
   #isStarted: boolean;
+  #stopDiscovery: (() => void) | undefined;
+  readonly #stopStalls: () => void;
   #waitingFirst: ClientCall | undefined;
   #waitingLast: ClientCall | undefined;
   #waitingCount: number;
+  #isPlacing: boolean;
   readonly #parked: Set<ClientCall>;
   /** Keeps the process alive while calls wait for a peer. */
   #hold: Timer | undefined;
   readonly #readyListeners: Set<() => void>;
-  #excluded: readonly PeerLink[] | undefined;
-  readonly #isUsable: (index: number) => boolean;
 
   constructor(facts: ChannelFacts) {
-    this.runtime = runtimeOf(facts.world);
+    const runtime = runtimeOf(facts.world);
+    this.runtime = runtime;
+    this.facts = facts;
     this.messageBytesMax = facts.messageBytesMax;
     this.requestEncoding = facts.requestEncoding;
     this.token = facts.token;
     this.scheme = facts.link.isTls ? schemeHttps : schemeHttp;
-    this.links = facts.peers.map((peer) => new PeerLink(this.runtime, peer.address, peer.dial, this, facts.link));
-    this.authorities = new Map(
-      this.links.map((link, i) => [link, authorityToken((facts.peers[i] as PeerTarget).authority)]),
-    );
+    this.events = new Events();
+    this.switches = facts.switches ?? new SwitchBoard();
+    this.chaos = facts.chaos;
+    this.selfBeat = selfBeatOf(runtime);
+    this.detector = facts.gate === undefined ? undefined : new OutlierDetector(facts.gate, facts.world.random);
+    this.quarantine = new Quarantine();
+    this.sinceMs = facts.world.clock.monotonicMs();
     this.isClosed = false;
+    this.hedgeState = "on";
+    this.throttleState = "on";
+    this.budgetState = "on";
+    this.suspicionState = "on";
+    this.poisonState = "on";
+    this.retryState = "on";
+    this.gateState = "on";
+    this.isStandingDown = false;
+    this.#balancer = createBalancer({
+      kind: facts.balance,
+      random: facts.world.random,
+      gate: this,
+      zone: facts.zone,
+    });
+    this.#isBalancerStale = true;
+    this.#isLongPick = false;
+    this.#plainNext = 0;
+    this.#methods = new Map();
+    this.#budgets = new Map();
     this.#openCalls = 0;
     this.#onIdle = undefined;
-    this.#balancer = roundRobin(facts.world.random.uint32() % this.links.length);
     this.#isStarted = false;
+    this.#stopDiscovery = undefined;
     this.#waitingFirst = undefined;
     this.#waitingLast = undefined;
     this.#waitingCount = 0;
+    this.#isPlacing = false;
     this.#parked = new Set();
     this.#hold = undefined;
     this.#readyListeners = new Set();
-    this.#excluded = undefined;
-    this.#isUsable = (index) => {
-      const link = this.links[index] as PeerLink;
-      return link.canStart && this.#excluded?.includes(link) !== true;
-    };
+    this.peers = [];
+    this.tick = new ChannelTick(this);
+    this.#readSwitches();
+    this.switches.onChange(() => this.#readSwitches());
+    this.#stopStalls = this.selfBeat.onStall((stallMs) => {
+      if (this.events.isHeard) this.events.emit("stall", this.nowMs(), { stallMs });
+    });
+    this.setPeers(facts.peers);
+  }
+
+  nowMs(): number {
+    return this.runtime.world.clock.monotonicMs();
   }
 
   /** Calls that have no outcome yet. */
@@ -110,32 +202,185 @@ export class ChannelCore implements LinkOwner {
   }
 
   get isAnyReady(): boolean {
-    return this.links.some((link) => link.state === "ready");
+    return this.peers.some((peer) => peer.link.state === "ready");
   }
+  get isPanicking(): boolean {
+    return this.#balancer.isPanicking;
+  }
+  get waitingCount(): number {
+    return this.#waitingCount;
+  }
+
+  /** What the channel knows of a method; made when first asked for. */
+  methodState(info: MethodInfo): MethodState {
+    let state = this.#methods.get(info.path);
+    if (state === undefined) {
+      let budget = this.#budgets.get(info.service);
+      if (budget === undefined) {
+        budget = new RetryBudget(this.facts.budget);
+        this.#budgets.set(info.service, budget);
+      }
+      state = new MethodState(info, this.#methods.size, budget, this.facts.throttle);
+      this.#methods.set(info.path, state);
+    }
+    return state;
+  }
+  get methodStates(): readonly MethodState[] {
+    return [...this.#methods.values()];
+  }
+
+  #readSwitches(): void {
+    const get = (mechanism: Mechanism): SwitchState => this.switches.get(mechanism);
+    this.hedgeState = get("hedge");
+    this.throttleState = get("throttle");
+    this.budgetState = get("budget");
+    this.suspicionState = get("suspicion");
+    this.poisonState = get("poison");
+    this.retryState = get("retry");
+    this.gateState = get("gate");
+    if (this.detector !== undefined) this.detector.isObserving = get("outlier") !== "on";
+  }
+
+  // --------------------------------------------------------------------------------------------------- peers
+
+  /** The whole list: those that are new are dialled, those that are gone end when their calls have. */
+  setPeers(targets: readonly PeerTarget[]): void {
+    const known = new Map(this.peers.map((peer) => [peer.target.id, peer]));
+    const nowMs = this.nowMs();
+    const added: ClientPeer[] = [];
+    const list = targets.map((target) => {
+      const before = known.get(target.id);
+      if (before !== undefined && before.target.address === target.address) {
+        known.delete(target.id);
+        // It is announced again: whatever we wait for, it may be there now.
+        before.link.hurry();
+        before.weight = target.weight ?? 1;
+        before.tier = target.tier ?? 0;
+        return before;
+      }
+      const peer = new ClientPeer(this, target, authorityToken(target.authority), this.facts.link, nowMs);
+      this.detector?.add(peer.record, nowMs);
+      added.push(peer);
+      return peer;
+    });
+    this.peers = list;
+    this.#isBalancerStale = true;
+    const removed = [...known.values()];
+    for (const peer of removed) {
+      peer.isRemoved = true;
+      this.detector?.remove(peer.record);
+      peer.refresh();
+      peer.link.close(true);
+    }
+    if (this.#isStarted) for (const peer of added) peer.link.connect();
+    if (this.#isStarted && this.events.isHeard && added.length + removed.length > 0) {
+      const names = (of: readonly ClientPeer[]): readonly string[] => of.map(({ address }) => address);
+      this.events.emit("peers.resolved", nowMs, { added: names(added), removed: names(removed), isHeldBack: false });
+    }
+  }
+
+  /** Readiness or opinion has changed. */
+  peerChanged(peer: ClientPeer): void {
+    this.#isBalancerStale = true;
+    for (const listener of [...this.#readyListeners]) listener();
+    if (this.events.isHeard) {
+      const { health, why } = healthOf(peer, this.nowMs());
+      this.events.emit("peer.changed", this.nowMs(), { peer: peer.describe(), health, why });
+    }
+    if (this.#waitingCount > 0) this.peerHasRoom();
+  }
+
+  peerReady(peer: ClientPeer): void {
+    for (const listener of [...this.#readyListeners]) listener();
+    if (this.#waitingCount > 0) peer.link.wantRoom(true);
+    this.peerHasRoom();
+  }
+
+  peerFailed(peer: ClientPeer): void {
+    for (const listener of [...this.#readyListeners]) listener();
+    if (this.events.isHeard) {
+      this.events.emit("connection.changed", this.nowMs(), {
+        peer: peer.describe(),
+        state: "closed",
+        why: peer.link.failure?.text ?? "closed",
+      });
+    }
+    const hopeless = this.#unreachable();
+    if (hopeless === undefined) return;
+    let call = this.#waitingFirst;
+    while (call !== undefined) {
+      const next: ClientCall | undefined = call.waitNext;
+      this.stopWaiting(call);
+      call.unplaced(hopeless);
+      call = next;
+    }
+  }
+
+  connectionChanged(peer: ClientPeer, state: "open" | "closed", why: string): void {
+    if (this.events.isHeard) {
+      this.events.emit("connection.changed", this.nowMs(), { peer: peer.describe(), state, why });
+    }
+  }
+
+  suspected(peer: ClientPeer, silentMs: number): void {
+    if (this.events.isHeard) this.events.emit("suspected", this.nowMs(), { peer: peer.describe(), silentMs });
+  }
+  condemned(peer: ClientPeer, silentMs: number): void {
+    if (this.events.isHeard) this.events.emit("condemned", this.nowMs(), { peer: peer.describe(), silentMs });
+  }
+
+  // ---------------------------------------------------------------------------------------------------- pick
 
   /** Dials every peer, once. */
   start(): void {
     if (this.#isStarted) return;
     this.#isStarted = true;
-    for (const link of this.links) link.connect();
+    for (const peer of this.peers) peer.link.connect();
+    this.#stopDiscovery = this.facts.discover?.(this);
   }
 
-  /** A peer that takes a call now, other than those tried; undefined if there is none. */
-  pick(tried: readonly PeerLink[] | undefined): PeerLink | undefined {
-    const links = this.links;
-    if (links.length === 1) {
-      const only = links[0] as PeerLink;
-      return only.canStart && tried?.includes(only) !== true ? only : undefined;
-    }
-    this.#excluded = tried;
-    const index = this.#balancer.pick(links.length, this.#isUsable);
-    this.#excluded = undefined;
-    return index < 0 ? undefined : links[index];
+  /** The gate: facts that change with every call. */
+  admits(peer: ClientPeer, nowMs: number): boolean {
+    return (
+      peer.inFlight < IN_FLIGHT_MAX && nowMs >= peer.pushbackUntilMs && peer.link.mayTake(nowMs, this.#isLongPick)
+    );
   }
+
+  /** A peer that takes a call now, other than those excluded; undefined if there is none. */
+  pick(nowMs: number, excluded: readonly ClientPeer[] | undefined, isLong: boolean, isGated: boolean): ClientPeer | undefined {
+    this.#isLongPick = isLong;
+    if (!isGated || this.gateState !== "on") return this.#plainPick(nowMs, excluded);
+    if (this.#isBalancerStale) {
+      this.#isBalancerStale = false;
+      this.#balancer.changed(this.peers, nowMs);
+    }
+    return this.#balancer.pick(nowMs, excluded);
+  }
+
+  /** Without opinions, caps and pushback: the next that is connected, as plain gRPC's round robin has it. */
+  #plainPick(nowMs: number, excluded: readonly ClientPeer[] | undefined): ClientPeer | undefined {
+    const { peers } = this;
+    for (let i = 0; i < peers.length; i++) {
+      const peer = peers[(this.#plainNext + i) % peers.length] as ClientPeer;
+      if (!peer.isReady || excluded?.includes(peer) === true || !peer.link.mayTake(nowMs, this.#isLongPick)) continue;
+      this.#plainNext = (this.#plainNext + i + 1) % peers.length;
+      return peer;
+    }
+    return undefined;
+  }
+
+  /** Some peer outside of the list is connected. */
+  hasOther(excluded: readonly ClientPeer[] | undefined): boolean {
+    for (const peer of this.peers) if (peer.isReady && excluded?.includes(peer) !== true) return true;
+    return false;
+  }
+
+  // ------------------------------------------------------------------------------------------------- waiting
 
   /** Why waiting is of no use, or undefined if a peer may come. */
-  hopeless(): NoPeer | undefined {
+  hopeless(mayWait: boolean): NoPeer | undefined {
     if (this.isClosed) return CLOSED;
+    if (!mayWait && !this.isAnyReady) return { reason: "NO_PEER", text: `no peer is ready: ${this.reasonsText()}` };
     if (this.#waitingCount >= WAITING_MAX) {
       return this.isAnyReady
         ? { reason: "STREAM_LIMIT", text: `${WAITING_MAX} calls wait for a free stream already` }
@@ -144,19 +389,30 @@ export class ChannelCore implements LinkOwner {
     return this.#unreachable();
   }
 
+  /** For each peer why it takes no call now. */
+  reasonsText(): string {
+    const nowMs = this.nowMs();
+    const shown = this.peers.slice(0, 8).map((peer) => `${peer.address} is ${wordsOf(peer, nowMs)}`);
+    if (this.peers.length > shown.length) shown.push(`and ${this.peers.length - shown.length} more`);
+    return shown.length === 0 ? "there are no peers" : shown.join("; ");
+  }
+
   /** Why no peer will come, or undefined if one may. */
   #unreachable(): NoPeer | undefined {
     if (this.isClosed) return CLOSED;
-    const nowMs = this.runtime.world.clock.monotonicMs();
-    for (const link of this.links) {
+    if (this.peers.length === 0) {
+      return this.facts.discover === undefined ? { reason: "NO_PEER", text: "there are no peers" } : undefined;
+    }
+    const nowMs = this.nowMs();
+    for (const { link } of this.peers) {
       // A link that waits without a failure was asked by its peer to leave: the next dial is due within a second or so.
       if (link.state !== "closed" && (link.state !== "backoff" || link.failure === undefined)) return undefined;
       // One that was ready a moment ago is being restarted, as like as not: its calls live through that.
       if (link.state === "backoff" && nowMs - link.readyUntilMs < OUTAGE_MS) return undefined;
     }
-    const failures = this.links.map((link) => `${link.address}: ${link.failure?.text ?? "closed"}`);
-    const isTls = this.links.every((link) => link.failure?.phase === "tls");
-    const isOne = this.links.length === 1;
+    const failures = this.peers.map(({ address, link }) => `${address}: ${link.failure?.text ?? "closed"}`);
+    const isTls = this.peers.every(({ link }) => link.failure?.phase === "tls");
+    const isOne = this.peers.length === 1;
     const reason = isOne ? (isTls ? "TLS_FAILED" : "CONNECT_FAILED") : "NO_PEER";
     return { reason, text: `no peer can be reached: ${failures.join("; ")}` };
   }
@@ -171,7 +427,8 @@ export class ChannelCore implements LinkOwner {
     call.isWaiting = true;
     this.#waitingCount += 1;
     this.#hold ??= this.runtime.world.timers.hold();
-    for (const link of this.links) if (link.connection !== undefined) link.connection.isRoomWanted = true;
+    if (this.#waitingCount === 1) for (const peer of this.peers) peer.link.wantRoom(true);
+    this.tick.wanted();
   }
 
   /** Takes a call out of the queue. */
@@ -182,6 +439,7 @@ export class ChannelCore implements LinkOwner {
     if (this.#waitingCount === 0) {
       this.#hold?.cancel();
       this.#hold = undefined;
+      for (const peer of this.peers) peer.link.wantRoom(false);
     }
     if (call.waitPrevious === undefined) this.#waitingFirst = call.waitNext;
     else call.waitPrevious.waitNext = call.waitNext;
@@ -191,40 +449,26 @@ export class ChannelCore implements LinkOwner {
     call.waitNext = undefined;
   }
 
-  linkReady(link: PeerLink): void {
-    for (const listener of [...this.#readyListeners]) listener();
-    this.linkHasRoom(link);
-  }
-
-  linkHasRoom(link: PeerLink): void {
-    let call = this.#waitingFirst;
-    while (call !== undefined && link.canStart) {
-      const next: ClientCall | undefined = call.waitNext;
-      if (call.tried?.includes(link) !== true || !this.#hasUntried(call.tried)) {
-        this.stopWaiting(call);
-        call.startOn(link);
+  /** A place has become free somewhere: calls that wait take it, in their order. */
+  peerHasRoom(): void {
+    if (this.#isPlacing || this.#waitingFirst === undefined) return;
+    this.#isPlacing = true;
+    try {
+      const nowMs = this.nowMs();
+      let misses = 0;
+      for (let call = this.#waitingFirst as ClientCall | undefined; call !== undefined && misses < 16; ) {
+        const next: ClientCall | undefined = call.waitNext;
+        const peer = call.pickAgain(nowMs);
+        if (peer === undefined) {
+          misses += 1;
+        } else {
+          this.stopWaiting(call);
+          call.startOn(peer);
+        }
+        call = next?.isWaiting === true ? next : peer === undefined ? undefined : this.#waitingFirst;
       }
-      call = next;
-    }
-    if (link.connection !== undefined) link.connection.isRoomWanted = this.#waitingCount > 0;
-  }
-
-  /** A peer that was not tried could take the call now: else it is not kept from one that was. */
-  #hasUntried(tried: readonly PeerLink[]): boolean {
-    for (const link of this.links) if (link.canStart && !tried.includes(link)) return true;
-    return false;
-  }
-
-  linkFailed(): void {
-    for (const listener of [...this.#readyListeners]) listener();
-    const hopeless = this.#unreachable();
-    if (hopeless === undefined) return;
-    let call = this.#waitingFirst;
-    while (call !== undefined) {
-      const next: ClientCall | undefined = call.waitNext;
-      this.stopWaiting(call);
-      call.unplaced(hopeless);
-      call = next;
+    } finally {
+      this.#isPlacing = false;
     }
   }
 
@@ -246,12 +490,56 @@ export class ChannelCore implements LinkOwner {
   close(isGentle: boolean): void {
     if (!this.isClosed) {
       this.isClosed = true;
-      this.linkFailed();
+      this.#stopDiscovery?.();
+      this.#stopStalls();
+      this.tick.stop();
+      while (this.#waitingFirst !== undefined) {
+        const call: ClientCall = this.#waitingFirst;
+        this.stopWaiting(call);
+        call.unplaced(CLOSED);
+      }
     }
     if (!isGentle) for (const call of [...this.#parked]) call.unplaced(CLOSED);
-    for (const link of this.links) link.close(isGentle);
+    for (const { link } of this.peers) link.close(isGentle);
     for (const listener of [...this.#readyListeners]) listener();
   }
+}
+
+/** How a peer is, in a word and in words. */
+export function healthOf(peer: ClientPeer, nowMs: number): { readonly health: PeerHealth; readonly why: string } {
+  const { link, record } = peer;
+  if (peer.isRemoved) return { health: "draining", why: "it is no longer named by its resolver" };
+  if (link.state === "closed") return { health: "closed", why: "the channel was closed" };
+  if (link.state === "idle") return { health: "idle", why: "nothing was called yet" };
+  if (link.state === "backoff") {
+    const inMs = Math.max(0, Math.round(link.redialAtMs - nowMs));
+    return { health: "failed", why: `${link.failure?.text ?? "it went away"}; next dial in ${inMs} ms` };
+  }
+  if (link.state === "connecting") return { health: "connecting", why: link.failure?.text ?? "connecting" };
+  if (!peer.isServing) return { health: "not-serving", why: "its health service says NOT_SERVING" };
+  if (record.isEjected) return { health: "ejected", why: record.why };
+  if (peer.suspects > 0 && !peer.isHealthy) return { health: "suspect", why: "it is silent while calls wait for it" };
+  if (nowMs < peer.pushbackUntilMs) {
+    return { health: "ready", why: `asked not to be called for ${Math.round(peer.pushbackUntilMs - nowMs)} ms` };
+  }
+  return { health: "ready", why: "ready" };
+}
+
+export type PeerHealth =
+  | "idle"
+  | "ready"
+  | "connecting"
+  | "suspect"
+  | "ejected"
+  | "not-serving"
+  | "draining"
+  | "failed"
+  | "closed";
+
+function wordsOf(peer: ClientPeer, nowMs: number): string {
+  const { health, why } = healthOf(peer, nowMs);
+  if (health === "ready") return why === "ready" ? "ready, but full" : why;
+  return health === why ? health : `${health} (${why})`;
 }
 
 function authorityToken(authority: string): FieldToken {

@@ -2,7 +2,9 @@
  * `createChannel`: peers and connections that several clients share.
  */
 import { failure } from "../call/error.ts";
-import { anyOption, numberOption, resolveOptions } from "../call/options.ts";
+import type { Event, EventName } from "../call/event.ts";
+import { anyOption, numberOption, resolveOptions, wordOption } from "../call/options.ts";
+import type { ReliabilityRow } from "../observe/reliability.ts";
 import type { AnyContract } from "../schema/contract.ts";
 import { DEFAULT_HTTP2_LIMITS } from "../wire/http2/limits.ts";
 import { nodeWorld } from "../world/node.ts";
@@ -15,23 +17,20 @@ import {
   resolveChannelOptions,
   resolveClientOptions,
 } from "./options.ts";
+import { peerReport, type PeerReport, reliabilityRows } from "./peer-report.ts";
 import { peersOf, type Target } from "./target.ts";
 import { tlsOnce } from "./tls-dial.ts";
-
-/** One peer as the channel sees it now. */
-export interface PeerReport {
-  readonly address: string;
-  readonly health: "idle" | "ready" | "connecting" | "failed" | "closed";
-  /** In words; for "failed" what the last attempt to connect met. */
-  readonly why: string;
-  readonly inFlight: number;
-}
 
 /** Peers, connections and the choice among them; many clients may stand on one. */
 export interface Channel extends AsyncDisposable {
   /** A client that stands on this channel and does not close it. */
-  client<C extends AnyContract>(contract: C, options?: ClientOptions): Client<C>;
+  client<C extends AnyContract>(contract: C, options?: ClientOptions<NoInfer<C>>): Client<C>;
+  /** Each peer with its health, and why it has it. */
   peers(): readonly PeerReport[];
+  /** What the calls since the channel was made say of each method, or of each peer: N, R with its interval, R per attempt, MTTR. */
+  reliability(options?: { readonly by?: "method" | "peer" | undefined }): readonly ReliabilityRow[];
+  /** Calls `listener` with each event until what is returned is disposed of ({@link Events.on}). */
+  on<N extends EventName>(name: N, listener: (event: Event<N>) => void): Disposable;
   /** Resolves when one peer is ready; never needed before a call. Rejects with UNAVAILABLE, or CANCELLED when aborted. */
   ready(options?: {
     readonly signal?: AbortSignal | undefined;
@@ -50,7 +49,13 @@ const readyShape = {
   signal: anyOption<AbortSignal>(),
   timeoutMs: numberOption({ default: 10_000, min: 1, max: 86_400_000 }),
 };
+const reliabilityShape = { by: wordOption(["method", "peer"], { default: "method" }) };
 const closeShape = { timeoutMs: numberOption({ default: 20_000, min: 0, max: 86_400_000 }) };
+
+/** A connection that was silent for longer, without calls, is asked for a sign of life before the next call is sent on it. */
+const REUSE_CHECK_MS = 5_000;
+/** What the budget counts: calls, repeats and copies of so long. */
+const BUDGET_WINDOW_MS = 10_000;
 
 export class HoldfastChannel implements Channel {
   readonly core: ChannelCore;
@@ -60,38 +65,55 @@ export class HoldfastChannel implements Channel {
     const world = options.world ?? nodeWorld;
     const { tls } = options;
     const isTls = tls !== undefined;
-    const peers = peersOf(target, world, {
+    const discovered = peersOf(target, world, {
       tls: tls === undefined ? undefined : tlsOnce(world, tls),
       isPlaintextAllowed: options.plaintext,
       sendsTokens: options.token !== undefined,
       serverName: tls?.serverName,
     });
+    const { connectTimeoutMs, keepaliveMs, perPeerMax } = options.connections;
     this.core = new ChannelCore({
       world,
-      peers,
+      peers: discovered.peers,
+      discover: discovered.watch,
       link: {
-        connectTimeoutMs: options.connections.connectTimeoutMs,
-        keepaliveMs: (options.connections.keepaliveMs ?? "adaptive") as number | "adaptive",
+        connectTimeoutMs,
+        keepaliveMs: (keepaliveMs ?? "adaptive") as number | "adaptive",
+        perPeerMax,
+        reuseCheckMs: discovered.isInProcess ? Infinity : REUSE_CHECK_MS,
         limits: DEFAULT_HTTP2_LIMITS,
         isTls,
       },
       messageBytesMax: options.messageBytesMax,
       requestEncoding: options.compress === false ? undefined : options.compress,
       token: options.token,
+      balance: options.balance,
+      zone: options.zone,
+      budget: { ...options.budget, windowMs: BUDGET_WINDOW_MS },
+      gate: options.gate === false ? undefined : options.gate,
+      throttle: options.throttle === false ? undefined : options.throttle,
+      switches: options.switches,
+      chaos: options.chaos,
     });
     this.#closing = undefined;
   }
 
-  client<C extends AnyContract>(contract: C, options?: ClientOptions): Client<C> {
+  client<C extends AnyContract>(contract: C, options?: ClientOptions<NoInfer<C>>): Client<C> {
     return makeClient(contract, this, this.core, resolveClientOptions(options), false);
   }
 
   peers(): readonly PeerReport[] {
-    return this.core.links.map((link) => {
-      const health = link.state === "backoff" ? "failed" : link.state;
-      const inFlight = link.connection?.engine.streams.count ?? 0;
-      return { address: link.address, health, why: link.failure?.text ?? health, inFlight };
-    });
+    const nowMs = this.core.nowMs();
+    return this.core.peers.map((peer) => peerReport(peer, nowMs));
+  }
+
+  reliability(options?: { readonly by?: "method" | "peer" | undefined }): readonly ReliabilityRow[] {
+    const { by } = resolveOptions("", options ?? {}, reliabilityShape);
+    return reliabilityRows(this.core, by);
+  }
+
+  on<N extends EventName>(name: N, listener: (event: Event<N>) => void): Disposable {
+    return this.core.events.on(name, listener);
   }
 
   ready(options?: {
@@ -131,12 +153,11 @@ export class HoldfastChannel implements Channel {
           ),
         );
       const timer = core.runtime.world.timers.schedule(timeoutMs, () => {
-        const states = core.links.map((link) => `${link.address}: ${link.failure?.text ?? link.state}`).join("; ");
         finish(() =>
           reject(
             failure({
               code: "UNAVAILABLE",
-              text: `no peer was ready within ${timeoutMs} ms: ${states}`,
+              text: `no peer was ready within ${timeoutMs} ms: ${core.reasonsText()}`,
               reason: "NO_PEER",
               reached: "no",
             }),

@@ -8,7 +8,7 @@ import { answerGrpc, framed, GRPC_HEADERS, rawServer, type ServerHttp2Stream } f
 import { Methods } from "../schema/testdata/gen/fixture/v3/everything_pb.ts";
 import type { RpcError } from "../call/error.ts";
 import { createClient } from "./create-client.ts";
-import type { ChannelOptions, ReplyInfo, TokenAsk } from "./options.ts";
+import type { ChannelOptions, ClientOptions, ReplyInfo, TokenAsk } from "./options.ts";
 
 /** The reply { result: 5 }. */
 const FIVE = framed(Buffer.from([8, 5]));
@@ -18,7 +18,7 @@ const OK = { "grpc-status": "0" };
 async function withPeer(
   answer: (stream: ServerHttp2Stream, number: number) => void,
   work: (client: BenchClient, requests: Awaited<ReturnType<typeof rawServer>>["requests"]) => Promise<void>,
-  options?: ChannelOptions,
+  options?: ChannelOptions & ClientOptions<typeof Bench>,
 ): Promise<void> {
   await using peer = await rawServer(answer);
   await using client = createClient(Bench, peer.address, options);
@@ -99,6 +99,7 @@ describe("a peer that answers wrongly", () => {
           assert.equal(requests.length, 1, "no repeat");
           assert.equal((await client.add({})).result, 5);
         },
+        { policy: { retry: false, hedge: false } },
       );
     });
   }
@@ -207,16 +208,17 @@ describe("a call is sent again", () => {
     }
   });
 
-  it("never for a status of a handler, and never against the server's word", async () => {
+  it("never for what a handler answers, and never against the server's word", async () => {
     for (const trailers of [
-      { "grpc-status": "14" },
+      { "grpc-status": "10" },
+      { "grpc-status": "14", "grpc-retry-pushback-ms": "-1" },
       { "grpc-status": "14", "holdfast-not-run": "1", "grpc-retry-pushback-ms": "-1" },
       { "grpc-status": "14", "holdfast-not-run": "1", "grpc-retry-pushback-ms": "soon" },
     ]) {
       await withPeer(
         (stream) => answerGrpc(stream, undefined, trailers),
         async (client, requests) => {
-          const error = await assertFails(client.add({}), "UNAVAILABLE");
+          const error = await assertFails(client.add({}), trailers["grpc-status"] === "10" ? "ABORTED" : "UNAVAILABLE");
           assert.equal(requests.length, 1);
           if (trailers["grpc-retry-pushback-ms"] !== undefined) assert.equal(error.isRepeatable, false);
         },

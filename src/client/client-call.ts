@@ -1,102 +1,74 @@
 /**
- * Hot path: one logical call of a client: its identity, deadline and cancellation, and the attempts machine in its first
- * form. What a unary and a streaming call do differently is in the classes built on this one.
+ * Hot path: one logical call of a client: its context, its attempts, its end. What may be repeated and copied is decided in
+ * `policy/recover`; what a unary and a streaming call do differently is in the classes built on this one.
  */
 import type { Code } from "../call/code.ts";
 import { codeOf } from "../call/code.ts";
 import { failure, RpcError } from "../call/error.ts";
-import type { Blame, Fault } from "../call/fault.ts";
-import {
-  CALL_ID_BYTES,
-  callIdText,
-  type IdWords,
-  mintCallId,
-  TRACEPARENT_BYTES,
-  writeCallId,
-  writeTraceparent,
-} from "../call/ids.ts";
+import type { Fault } from "../call/fault.ts";
+import { type IdWords, mintCallId } from "../call/ids.ts";
 import { metadataFromPairs } from "../call/metadata.ts";
+import type { Effect } from "../call/method.ts";
 import type { Peer } from "../call/peer.ts";
-import type { Effect, Priority } from "../call/method.ts";
 import type { Reason } from "../call/reason.ts";
-import { type CallScope, type ScopeChild, scopes, type TraceWords } from "../call/scope.ts";
-import { backoffMs, decideRepeat } from "../policy/recover/attempts.ts";
-import type { MessageCodec } from "../schema/codec.ts";
-import type { Encoding } from "../wire/grpc/compression.ts";
-import { formatTimeout } from "../wire/grpc/timeout.ts";
-import type { FieldToken, HpackEncoder } from "../wire/http2/hpack-encoder.ts";
-import { type AttemptOwner, ClientAttempt } from "../wire/transport/client-attempt.ts";
-import {
-  acceptEncodings,
-  contentTypeGrpc,
-  encodingTokens,
-  methodPost,
-  nameCallId,
-  nameTimeout,
-  nameTraceparent,
-  teTrailers,
-  userAgent,
-} from "../wire/transport/names.ts";
-import type { PeerLink } from "../wire/transport/peer-link.ts";
-import { encodePairs, pairsBytesMax, pairsListBytes } from "../wire/transport/server-exchange.ts";
-import { WheelEntry } from "../wire/transport/timer-wheel.ts";
+import { type CallScope, type ScopeChild, scopes } from "../call/scope.ts";
+import { OUTCOME_OK } from "../policy/detect/outlier.ts";
+import { codeBits, decideRepeat, isOverload, mayCopy } from "../policy/recover/attempts.ts";
+import { backoffDelayMs } from "../policy/recover/backoff.ts";
+import type { AttemptOwner, ClientAttempt } from "../wire/transport/client-attempt.ts";
 import type { Timer } from "../world/timers.ts";
+import { type AttemptWhy, CallAttempt } from "./call-attempt.ts";
+import { CallBase } from "./call-base.ts";
+import { faultOf, judgementOf } from "./attempt-fault.ts";
+import { CallTrail } from "./call-trail.ts";
 import type { ChannelCore, NoPeer } from "./channel-core.ts";
 import type { ClientMethod } from "./client-method.ts";
+import type { ClientPeer } from "./client-peer.ts";
+import type { ConnectionWatch } from "./connection-watch.ts";
 import type { CallOptions } from "./options.ts";
+import { payloadHash } from "./payload-hash.ts";
 
 /** A call that finds no peer waits so long at most. */
 const PLACE_TIMEOUT_MS = 10_000;
-const ATTEMPTS_MAX = 3;
-/** Fixed fields, ids and trace of a request's headers, at most; path, authority, key, token and metadata come on top. */
-const HEAD_BYTES = 640;
-/** The same as a peer counts them: 32 more for each field (RFC 9113 6.5.2). */
-const HEAD_LIST_BYTES = 900;
+/** A timer that comes so late found this process busy: the answer may lie in the socket, unread. */
+const LATE_MS = 2;
+/** A peer that asks not to be called for longer is asked again after this. */
+const PUSHBACK_MAX_MS = 30_000;
 
 /** What a header may hold (RFC 9113 section 8.2.1). */
 const TOKEN = /^[!-~](?:[ -~]*[!-~])?$/;
-const scratch: Buffer = Buffer.alloc(64);
-const NO_PAIRS: readonly (string | Uint8Array)[] = [];
 
-export abstract class ClientCall extends WheelEntry implements AttemptOwner, ScopeChild, IdWords, TraceWords {
-  readonly channel: ChannelCore;
-  readonly method: ClientMethod;
-  readonly options: CallOptions | undefined;
-  readonly createdMs: number;
-  readonly scope: CallScope | undefined;
-  readonly pairs: readonly (string | Uint8Array)[];
-  readonly ownTimeoutMs: number;
-  deadlineMs: number;
-  id0: number;
-  id1: number;
-  id2: number;
-  id3: number;
-  trace0: number;
-  trace1: number;
-  trace2: number;
-  trace3: number;
-  span0: number;
-  span1: number;
-  traceFlags: number;
+export abstract class ClientCall extends CallBase implements AttemptOwner, ScopeChild {
   scopePrevious: ScopeChild | undefined;
   scopeNext: ScopeChild | undefined;
   waitPrevious: ClientCall | undefined;
   waitNext: ClientCall | undefined;
   isWaiting: boolean;
   isOver: boolean;
-  attempt: ClientAttempt | undefined;
-  /** Attempts started. */
-  attempts: number;
-  tried: PeerLink[] | undefined;
+  /** The youngest attempt that is in flight, and the others that are. */
+  attempt: CallAttempt | undefined;
+  #others: CallAttempt[] | undefined;
+  /** The attempt that ended last, or ended the call. */
+  last: CallAttempt | undefined;
   faults: Fault[] | undefined;
-  #link: PeerLink | undefined;
-  #authority: FieldToken | undefined;
+  /** What its record is made from; only if somebody listens. */
+  readonly trail: CallTrail | undefined;
+  /** Peers that an attempt was started on: others come first. */
+  #tried: ClientPeer[] | undefined;
+  /** Of the failed attempts: those that never reached a handler. */
   #unreached: number;
-  #counted: number;
   #repeats: number;
+  #delayMs: number;
+  #marks: number;
+  /** A server has asked not to repeat the call. */
+  #isStopped: boolean;
+  /** When the youngest attempt is overdue; when it has used up its own time. */
+  #copyAtMs: number;
+  #attemptByMs: number;
+  #isCopyPostponed: boolean;
   #placeByMs: number;
   #backoffUntilMs: number;
-  #token: string | undefined;
+  #why: AttemptWhy;
   #hasRefreshed: boolean;
   /** The last attempt was answered with UNAUTHENTICATED: the next token is to be a fresh one. */
   #isRefreshDue: boolean;
@@ -105,30 +77,11 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
   /** Keeps the process alive between two attempts. */
   #hold: Timer | undefined;
   #isParked: boolean;
-  /** The first attempt did not start in the turn of the call. */
-  #isDelayed: boolean;
+  /** A further moment at which `timeCame` is to be called, for a subclass. */
+  protected dueByMs: number;
 
   constructor(channel: ChannelCore, method: ClientMethod, options: CallOptions | undefined, nowMs: number) {
-    super();
-    this.channel = channel;
-    this.method = method;
-    this.options = options;
-    this.createdMs = nowMs;
-    this.scope = scopes.getStore();
-    this.pairs = options?.metadata === undefined ? NO_PAIRS : method.pairsOf(options.metadata);
-    this.ownTimeoutMs = options?.timeoutMs === undefined ? method.timeoutMs : method.checkTimeout(options.timeoutMs);
-    this.deadlineMs = nowMs + this.ownTimeoutMs;
-    this.id0 = 0;
-    this.id1 = 0;
-    this.id2 = 0;
-    this.id3 = 0;
-    this.trace0 = 0;
-    this.trace1 = 0;
-    this.trace2 = 0;
-    this.trace3 = 0;
-    this.span0 = 0;
-    this.span1 = 0;
-    this.traceFlags = 0;
+    super(channel, method, options, nowMs);
     this.scopePrevious = undefined;
     this.scopeNext = undefined;
     this.waitPrevious = undefined;
@@ -136,56 +89,41 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     this.isWaiting = false;
     this.isOver = false;
     this.attempt = undefined;
-    this.attempts = 0;
-    this.tried = undefined;
+    this.#others = undefined;
+    this.last = undefined;
     this.faults = undefined;
-    this.#link = undefined;
-    this.#authority = undefined;
+    this.trail = channel.events.hears("call.ended") ? new CallTrail() : undefined;
+    this.#tried = undefined;
     this.#unreached = 0;
-    this.#counted = 0;
     this.#repeats = 0;
+    this.#delayMs = 0;
+    this.#marks = 0;
+    this.#isStopped = false;
+    this.#copyAtMs = Infinity;
+    this.#attemptByMs = Infinity;
+    this.#isCopyPostponed = false;
     this.#placeByMs = Infinity;
     this.#backoffUntilMs = Infinity;
-    this.#token = undefined;
+    this.#why = "first";
     this.#hasRefreshed = false;
     this.#isRefreshDue = false;
     this.#onAbort = undefined;
     this.#onOver = undefined;
     this.#hold = undefined;
     this.#isParked = false;
-    this.#isDelayed = false;
     this.dueByMs = Infinity;
   }
 
-  get requestCodec(): MessageCodec {
-    return this.method.plan.request;
-  }
-  get replyCodec(): MessageCodec {
-    return this.method.plan.reply;
-  }
-  get isReplyStream(): boolean {
-    return this.method.isReplyStream;
-  }
-  get messageBytesMax(): number {
-    return this.channel.messageBytesMax;
-  }
-  get requestEncoding(): Encoding | undefined {
-    return this.channel.requestEncoding;
-  }
-  get id(): string {
-    return this.options?.idempotencyKey ?? callIdText(this);
-  }
   get peer(): Peer | undefined {
-    return this.#link === undefined ? undefined : peerOf(this.#link);
-  }
-  get priority(): Priority {
-    return this.options?.priority ?? this.scope?.priority ?? this.method.priority;
+    return this.last?.peer.describe();
   }
 
   /** Sends the request, or begins to, on an attempt whose headers have been written. */
   protected abstract sendRequest(attempt: ClientAttempt): void;
   /** The request can be sent again from its beginning. */
   protected abstract get canSendAgain(): boolean;
+  /** The one request message, for those that have one; copies are for those alone. */
+  protected abstract get onlyRequest(): { readonly message: unknown } | undefined;
   /** Something of the attempt's answer has reached the user (docs/decisions/commit-point.md). Nothing of a single reply does before all of it. */
   protected isCommitted(_attempt: ClientAttempt): boolean {
     return false;
@@ -194,18 +132,20 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
   protected attemptReplaced(): void {}
   protected abstract succeeded(attempt: ClientAttempt): void;
   protected abstract failed(error: RpcError): void;
-  abstract attemptAnswered(attempt: ClientAttempt): void;
+  /** Response headers have come. */
+  protected abstract answered(attempt: ClientAttempt): void;
   abstract attemptWritable(attempt: ClientAttempt): void;
-  /** A further moment at which `timeCame` is to be called, for a subclass. */
-  protected dueByMs: number;
   protected timeCame(_nowMs: number): void {}
 
   // ------------------------------------------------------------------------------------------------ context
 
   /** Takes over what it inherits and finds a peer. */
   begin(idFrom: IdWords | undefined): void {
-    this.channel.callBegan();
-    const { world } = this.channel.runtime;
+    const { channel } = this;
+    channel.callBegan();
+    const { state } = this.method;
+    state.budget.deposit(this.createdMs);
+    const { world } = channel.runtime;
     // First of all: a call that ends before it began has an id too.
     if (idFrom === undefined) {
       mintCallId(world, this);
@@ -226,8 +166,10 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
       this.trace2 = random.uint32() | 0;
       this.trace3 = random.uint32() | 1;
     }
-    if (this.deadlineMs !== Infinity) this.channel.runtime.wheel.arm(this, this.deadlineMs);
-    this.place();
+    channel.tick.used(this.createdMs);
+    if (!channel.quarantine.isEmpty && this.#isQuarantined()) return;
+    this.place(this.createdMs);
+    this.rearm();
   }
 
   #inherit(scope: CallScope): boolean {
@@ -246,7 +188,7 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
       const shiftMs = scope.clock === clock ? 0 : clock.monotonicMs() - scope.clock.monotonicMs();
       this.deadlineMs = Math.min(this.deadlineMs, scope.deadlineMs + shiftMs - scope.reserveMs);
       if (this.deadlineMs <= this.createdMs) {
-        this.#end("DEADLINE_EXCEEDED", "the inherited deadline left no time for this call", "DEADLINE", undefined);
+        this.endWith("DEADLINE_EXCEEDED", "the inherited deadline left no time for this call", "DEADLINE", undefined);
         return false;
       }
     }
@@ -268,44 +210,63 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
   scopeCancelled(reason: unknown): void {
     const isLate = reason instanceof RpcError && reason.reason === "DEADLINE";
     const text = "the deadline of what the call belongs to has passed";
-    if (isLate) this.#end("DEADLINE_EXCEEDED", text, "DEADLINE", reason);
-    else this.#end("CANCELLED", "what the call belongs to has ended", "CANCELLED_BY_CALLER", reason);
+    if (isLate) this.endWith("DEADLINE_EXCEEDED", text, "DEADLINE", reason);
+    else this.endWith("CANCELLED", "what the call belongs to has ended", "CANCELLED_BY_CALLER", reason);
   }
 
   /** Cancelled by the signal, or by leaving the stream. */
   protected cancelled(reason: unknown): void {
-    this.#end("CANCELLED", "the caller cancelled the call", "CANCELLED_BY_CALLER", reason);
+    this.endWith("CANCELLED", "the caller cancelled the call", "CANCELLED_BY_CALLER", reason);
   }
 
-  // ----------------------------------------------------------------------------------------------- attempts
+  /** The same request has brought down servers a moment ago. */
+  #isQuarantined(): boolean {
+    const only = this.onlyRequest;
+    if (only === undefined || this.channel.poisonState !== "on") return false;
+    const { hash, bytes } = payloadHash(this.requestCodec, only.message);
+    if (!this.channel.quarantine.holds(this.method.plan.info.path, hash, bytes, this.createdMs)) return false;
+    this.method.state.counters.poisoned += 1;
+    const text = "the same request brought down two servers within the last minute";
+    this.endWith("INTERNAL", text, "POISON_SUSPECT", undefined);
+    return true;
+  }
+
+  // -------------------------------------------------------------------------------------------------- placing
 
   /** Starts an attempt on a peer, or waits for one. */
-  place(): void {
-    this.channel.start();
-    const link = this.channel.pick(this.tried);
-    if (link !== undefined) {
-      this.startOn(link);
+  place(nowMs: number): void {
+    const { channel } = this;
+    channel.start();
+    const peer = channel.pick(nowMs, this.#tried, this.isReplyStream, this.policy.gate);
+    if (peer !== undefined) {
+      this.startOn(peer);
       return;
     }
-    const hopeless = this.channel.hopeless();
+    const hopeless = channel.hopeless(this.policy.waitForReady);
     if (hopeless !== undefined) {
       this.unplaced(hopeless);
       return;
     }
-    if (this.#allTried()) this.tried = undefined;
-    this.#isDelayed = true;
-    this.#placeByMs = this.channel.runtime.world.clock.monotonicMs() + PLACE_TIMEOUT_MS;
+    this.isDelayed = true;
+    this.#placeByMs = nowMs + PLACE_TIMEOUT_MS;
+    channel.wait(this);
     this.rearm();
-    this.channel.wait(this);
+  }
+
+  /** A peer for a call that waits: one that was not tried; one that was, if no other is connected. */
+  pickAgain(nowMs: number): ClientPeer | undefined {
+    const { channel } = this;
+    const isGated = this.policy.gate;
+    const peer = channel.pick(nowMs, this.#tried, this.isReplyStream, isGated);
+    if (peer !== undefined || this.#tried === undefined || channel.hasOther(this.#tried)) return peer;
+    return channel.pick(nowMs, undefined, this.isReplyStream, isGated);
   }
 
   /** A peer takes the call. */
-  startOn(link: PeerLink): void {
+  startOn(peer: ClientPeer): void {
     this.#placeByMs = Infinity;
-    this.#link = link;
-    this.#authority = this.channel.authorities.get(link);
-    if (this.channel.token === undefined || this.#token !== undefined) this.#startAttempt(link);
-    else void this.#startWithToken(link);
+    if (this.channel.token === undefined) this.#startAttempt(peer, this.#why, undefined);
+    else void this.#startWithToken(peer, this.#why);
   }
 
   /** Fails before it began. */
@@ -323,70 +284,40 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
         : why.reason === "STREAM_LIMIT"
           ? "RESOURCE_EXHAUSTED"
           : "UNAVAILABLE";
+    this.#cancelAttempts(undefined);
     this.#finish(
       failure({
         ...this.#facts(),
         code,
         text: why.text,
         reason: why.reason,
-        reached: this.#counted > 0 ? "maybe" : "no",
+        reached: this.counted > 0 ? "maybe" : "no",
       }),
     );
   }
 
-  #startAttempt(link: PeerLink): void {
-    const connection = link.connection;
-    if (connection === undefined || !connection.canStart) {
-      this.place();
-      return;
-    }
-    const listBytesMax = connection.engine.peer.headerListBytesMax;
-    // A call that has nothing long of its own is within every limit that a peer is known to have.
-    if ((this.pairs.length > 0 || this.#token !== undefined) && this.#headListBytes() > listBytesMax) {
-      const text = `the request's metadata is over the ${listBytesMax} bytes that ${link.address} takes`;
-      this.#end("RESOURCE_EXHAUSTED", text, "METADATA_TOO_LARGE", undefined);
-      return;
-    }
-    const attempt = new ClientAttempt(this, connection, ++this.attempts);
-    this.attempt = attempt;
-    const nowMs = this.attempts === 1 ? this.createdMs : this.channel.runtime.world.clock.monotonicMs();
-    attempt.start(nowMs);
-    connection.watch();
-    try {
-      this.sendRequest(attempt);
-    } catch (error) {
-      this.rejectRequest(error);
-    }
-  }
-
-  /** The codec refused a request message. */
-  protected rejectRequest(error: unknown): void {
-    const text = `the request cannot be sent: ${error instanceof Error ? error.message : String(error)}`;
-    this.#end("INVALID_ARGUMENT", text, "INVALID_MESSAGE", error);
-  }
-
-  async #startWithToken(link: PeerLink): Promise<void> {
+  async #startWithToken(peer: ClientPeer, why: AttemptWhy): Promise<void> {
     const ask = this.channel.token;
     if (ask === undefined) return;
-    this.#isDelayed = true;
+    this.isDelayed = true;
     this.#park();
     const abort = new AbortController();
     this.#onOver = () => abort.abort();
+    let token: string;
     try {
       const facts = { method: this.method.plan.info, isRefresh: this.#isRefreshDue, signal: abort.signal };
       // A call may start in the turn of a socket, whose scope is that of another call.
-      const token = await scopes.run(this.scope, ask, facts);
+      token = await scopes.run(this.scope, ask, facts);
       if (typeof token !== "string" || !TOKEN.test(token)) {
         throw new TypeError("a token must be a text of printable ASCII without spaces at its ends");
       }
-      this.#token = token;
     } catch (error) {
-      this.#end("UNAUTHENTICATED", "no token could be had for the call", undefined, error);
+      this.endWith("UNAUTHENTICATED", "no token could be had for the call", undefined, error);
       return;
     }
     if (this.isOver) return;
     this.#unpark();
-    this.#startAttempt(link);
+    this.#startAttempt(peer, why, token);
   }
 
   /** Lets the channel find a call that stands nowhere else. */
@@ -399,80 +330,421 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     this.channel.unpark(this);
   }
 
-  attemptEnded(attempt: ClientAttempt): void {
-    if (this.isOver || attempt !== this.attempt) return;
+  // ----------------------------------------------------------------------------------------------- attempts
+
+  #startAttempt(peer: ClientPeer, why: AttemptWhy, token: string | undefined): void {
+    const { channel } = this;
+    const { state } = this.method;
+    const isFirst = this.attempts === 0 && !this.isDelayed;
+    const nowMs = isFirst ? this.createdMs : channel.nowMs();
+    const throttle = this.policy.throttle ? state.throttleOf(this.priority) : undefined;
+    if (throttle?.isActive === true && !this.#passesThrottle(nowMs, why)) return;
+    const connection = peer.link.take(nowMs, this.isReplyStream);
+    if (connection === undefined) {
+      if (this.attempt === undefined) this.place(nowMs);
+      return;
+    }
+    const attempt = new CallAttempt(this, connection, this.attempts + 1, peer, state, why, token);
+    if (this.pairs.length > 0 || token !== undefined) {
+      // A call that has nothing long of its own is within every limit that a peer is known to have.
+      const listBytesMax = connection.engine.peer.headerListBytesMax;
+      if (this.headListBytes(attempt) > listBytesMax) {
+        const text = `the request's metadata is over the ${listBytesMax} bytes that ${peer.address} takes`;
+        this.endWith("RESOURCE_EXHAUSTED", text, "METADATA_TOO_LARGE", undefined);
+        return;
+      }
+    }
+    this.attempts += 1;
+    if (this.attempt !== undefined) (this.#others ??= []).push(this.attempt);
+    this.attempt = attempt;
+    this.last = attempt;
+    peer.began(attempt, nowMs);
+    attempt.start(nowMs);
+    connection.watch();
+    (connection.watcher as ConnectionWatch).began(nowMs);
+    this.trail?.started(attempt, nowMs - this.createdMs);
+    this.#armCopy(nowMs);
+    if (!isFirst) this.rearm();
+    try {
+      this.sendRequest(attempt);
+    } catch (error) {
+      this.rejectRequest(error);
+    }
+    if (why === "first") {
+      for (let copies = this.policy.copies; copies > 1 && !this.isOver; copies--) this.#startCopy(nowMs, "copy");
+    }
+  }
+
+  /** When the attempt that starts now will be overdue, or has used up its own time. */
+  #armCopy(nowMs: number): void {
+    const { policy } = this;
+    if (policy.attemptTimeoutMs !== Infinity) {
+      this.#attemptByMs = Math.min(this.#attemptByMs, nowMs + policy.attemptTimeoutMs);
+    }
+    const { hedge } = policy;
+    if (hedge === false || this.channel.hedgeState === "off") return;
+    const { overdue } = this.method.state;
+    this.#isCopyPostponed = false;
+    if (hedge.kind === "fixed") this.#copyAtMs = nowMs + hedge.afterMs;
+    else if (overdue === undefined) this.#copyAtMs = Infinity;
+    else if (hedge.kind === "overdue") this.#copyAtMs = nowMs + overdue.delayMs(nowMs);
+    else {
+      const afterMs = overdue.quantileMs(nowMs, hedge.quantile);
+      this.#copyAtMs = Number.isNaN(afterMs) ? Infinity : nowMs + Math.max(1, afterMs);
+    }
+  }
+
+  /** What servers refuse for overload is refused here, before it costs them anything. False: the call, or the copy, has ended. */
+  #passesThrottle(nowMs: number, why: AttemptWhy): boolean {
+    const { channel } = this;
+    const { state } = this.method;
+    if (channel.throttleState === "off") return true;
+    const chance = channel.runtime.world.random.float();
+    const throttle = state.throttleOf(this.priority);
+    const isOn = channel.throttleState === "on";
+    const mayGo = isOn ? throttle?.admits(nowMs, chance) : throttle?.wouldAdmit(nowMs, chance);
+    if (mayGo !== false) return true;
+    const refusedShare = state.refusedShare(nowMs);
+    if (channel.events.isHeard) channel.events.emit("throttled", nowMs, { method: state.info, refusedShare });
+    if (!isOn) return true;
+    if (why === "hedge" || why === "copy") return false;
+    state.counters.throttled += 1;
+    const text = `${Math.round(refusedShare * 100)} % of ${this.priority} calls are refused here, as servers would refuse them`;
+    this.#cancelAttempts(undefined);
+    this.#finish(
+      failure({
+        ...this.#facts(),
+        code: "RESOURCE_EXHAUSTED",
+        text,
+        reason: "THROTTLED",
+        reached: this.counted > 0 ? "maybe" : "no",
+        retryAfterMs: -1,
+      }),
+    );
+    return false;
+  }
+
+  /** The codec refused a request message. */
+  protected rejectRequest(error: unknown): void {
+    const text = `the request cannot be sent: ${error instanceof Error ? error.message : String(error)}`;
+    this.endWith("INVALID_ARGUMENT", text, "INVALID_MESSAGE", error);
+  }
+
+  attemptAnswered(given: ClientAttempt): void {
+    const attempt = given as CallAttempt;
+    if (this.isReplyStream) {
+      // Whoever answers first is the one whose replies are read.
+      const nowMs = attempt.connection.receivedAtMs;
+      const { state } = this.method;
+      attempt.peer.answered(attempt, nowMs);
+      state.sample(nowMs, nowMs - attempt.startedMs);
+      this.channel.detector?.observe(attempt.peer.record, state.index, OUTCOME_OK, nowMs - attempt.startedMs, nowMs);
+      this.#copyAtMs = Infinity;
+      if (this.#others !== undefined || this.attempt !== attempt) this.#cancelAttempts(attempt);
+    }
+    this.answered(attempt);
+  }
+
+  attemptEnded(given: ClientAttempt): void {
+    const attempt = given as CallAttempt;
+    if (this.isOver) return;
+    const nowMs = attempt.connection.receivedAtMs;
     if (attempt.code === 0) {
+      this.#noteSuccess(attempt, nowMs);
+      if (this.#others !== undefined) this.#cancelAttempts(attempt);
       this.#leave();
+      this.last = attempt;
+      this.method.state.counters.ended(nowMs, true, this.attempts, this.counted + this.#unreached, attempt.why === "hedge");
+      if (this.trail !== undefined) this.trail.tell(this, undefined, nowMs);
       this.succeeded(attempt);
       return;
     }
+    this.#attemptFailed(attempt);
+  }
+
+  #noteSuccess(attempt: CallAttempt, nowMs: number): void {
+    const { peer } = attempt;
+    const { state } = this.method;
+    if (!this.isReplyStream) {
+      const tookMs = nowMs - attempt.startedMs;
+      peer.answered(attempt, nowMs);
+      state.sample(nowMs, tookMs);
+      peer.pace.sample(tookMs, nowMs);
+      this.channel.detector?.observe(peer.record, state.index, OUTCOME_OK, tookMs, nowMs);
+    }
+    peer.ended(attempt);
+    peer.counters.attemptEnded(nowMs, true);
+    state.counters.attemptEnded(nowMs, true);
+    state.throttleOf(this.priority)?.accepted(nowMs);
+    this.#remove(attempt);
+    this.trail?.ended(attempt, "OK", undefined, nowMs - this.createdMs);
+  }
+
+  get #inFlight(): number {
+    return this.attempt === undefined ? 0 : 1 + (this.#others?.length ?? 0);
+  }
+
+  /** No longer in flight. */
+  #remove(attempt: CallAttempt): void {
+    const others = this.#others;
+    if (this.attempt === attempt) {
+      this.attempt = others?.pop();
+    } else if (others !== undefined) {
+      const at = others.indexOf(attempt);
+      if (at >= 0) others.splice(at, 1);
+    }
+    if (others !== undefined && others.length === 0) this.#others = undefined;
+  }
+
+  /** Cancels what is in flight, except one: losers, of which neither detectors nor the budget hear. */
+  #cancelAttempts(winner: CallAttempt | undefined): void {
+    const all = this.#others;
+    const youngest = this.attempt;
+    this.#others = undefined;
+    this.attempt = winner !== undefined && (youngest === winner || all?.includes(winner) === true) ? winner : undefined;
+    if (youngest !== undefined && youngest !== winner) this.#cancel(youngest, winner !== undefined);
+    if (all === undefined) return;
+    for (const attempt of all) if (attempt !== winner) this.#cancel(attempt, winner !== undefined);
+  }
+
+  #cancel(attempt: CallAttempt, isLoser: boolean): void {
+    const nowMs = this.channel.nowMs();
+    const tookMs = nowMs - attempt.startedMs;
+    if (isLoser) {
+      // It has taken so long already: a censored sample, without which the quantiles would forget all that is slow.
+      attempt.peer.overtaken(attempt, nowMs);
+      this.method.state.sample(nowMs, tookMs);
+    }
+    attempt.peer.ended(attempt);
+    this.trail?.ended(attempt, "CANCELLED", undefined, nowMs - this.createdMs);
+    attempt.cancel();
+  }
+
+  #attemptFailed(attempt: CallAttempt): void {
+    const { channel } = this;
+    const nowMs = channel.nowMs();
     const code = codeOf(attempt.code) as Code;
-    if (code === "CANCELLED" && attempt.reason === "STREAM_RESET" && this.#isAlmostDue()) {
+    if (code === "CANCELLED" && attempt.reason === "STREAM_RESET" && nowMs >= this.deadlineMs - 2) {
       // The server's timer for this deadline was quicker than ours.
-      this.#end("DEADLINE_EXCEEDED", this.#whereText(this.deadlineMs), "DEADLINE", undefined);
+      this.#deadlinePassed(Math.max(nowMs, this.deadlineMs));
       return;
     }
-    this.#note(attempt, code);
+    const isMarked = this.#noteFailure(attempt, code, nowMs);
+    this.#remove(attempt);
     if (attempt.reached === "no") this.#unreached += 1;
-    else this.#counted += 1;
+    else this.counted += 1;
+    if (isMarked) this.#marks += 1;
+    if ((attempt.retryAfterMs ?? 0) < 0) this.#isStopped = true;
+    const { info } = this.method.plan;
     const isExpiredToken =
       code === "UNAUTHENTICATED" &&
-      this.channel.token !== undefined &&
+      channel.token !== undefined &&
       !this.#hasRefreshed &&
-      isBeforeHandler(attempt, this.method.plan.info.effect);
+      isBeforeHandler(attempt, info.effect);
     const repeat = decideRepeat({
       code,
       reached: isExpiredToken ? "no" : attempt.reached,
-      isConnectionLost: attempt.reason === "CONNECTION_LOST",
       isCommitted: this.isCommitted(attempt),
       retryAfterMs: attempt.retryAfterMs,
-      effect: this.method.plan.info.effect,
-      attempts: this.#counted,
-      attemptsMax: ATTEMPTS_MAX,
+      effect: info.effect,
+      codes: this.policy.codes,
+      attempts: this.counted + this.#inFlight,
+      attemptsMax: this.policy.attemptsMax,
       unreached: this.#unreached,
-      peers: this.channel.links.length,
-      isRepeatable: this.canSendAgain && !this.channel.isClosed,
+      peers: channel.peers.length,
+      canSendAgain: this.canSendAgain && !this.#isStopped && !channel.isClosed && channel.retryState === "on",
+      mayRepeat: this.mayRepeat,
+      marks: channel.poisonState === "on" ? this.#marks : 0,
+      isDeduplicated: false,
     });
-    if (repeat.kind === "fail") {
-      this.#finish(this.#errorOf(attempt, code));
+    if (repeat === "poison") {
+      this.#poisoned(attempt, nowMs);
+      return;
+    }
+    // If the first to finish failed of anything but an answer, the one that is still in flight is awaited.
+    if (this.attempt !== undefined && !isAnswer(attempt, code, this.policy.codes)) return;
+    const isPaid = repeat === "free" || (repeat === "charged" && this.#takeRepeat(nowMs));
+    if (!isPaid) {
+      this.#cancelAttempts(undefined);
+      this.#finish(this.#errorOf(attempt, code, repeat === "charged"));
       return;
     }
     if (isExpiredToken) this.#hasRefreshed = true;
-    this.#repeat(isExpiredToken);
+    this.#repeat(attempt, code, isExpiredToken, nowMs);
+  }
+
+  #takeRepeat(nowMs: number): boolean {
+    const { channel } = this;
+    const { state } = this.method;
+    if (channel.budgetState === "off" || state.budget.takeRepeat(nowMs)) return true;
+    if (channel.events.isHeard) channel.events.emit("budget.empty", nowMs, { method: state.info });
+    return channel.budgetState === "observe";
+  }
+
+  /** Tells those who form opinions. True: the connection died without a word while the call was on it. */
+  #noteFailure(attempt: CallAttempt, code: Code, nowMs: number): boolean {
+    const { channel } = this;
+    const { peer } = attempt;
+    const { state } = this.method;
+    const stalledMs = channel.selfBeat.watch.stalledUntilMs >= attempt.startedMs ? channel.selfBeat.watch.lastStallMs : 0;
+    const judgement = judgementOf(attempt, code, nowMs, state.p99Ms(nowMs), stalledMs);
+    if (judgement.countsAsLoad) {
+      state.refused(this.priority, nowMs);
+    } else {
+      state.throttleOf(this.priority)?.accepted(nowMs);
+      if (judgement.blame === "peer" || judgement.blame === "network") peer.failed(attempt, nowMs);
+    }
+    peer.ended(attempt);
+    peer.counters.attemptEnded(nowMs, false);
+    state.counters.attemptEnded(nowMs, false);
+    const { retryAfterMs } = attempt;
+    if (retryAfterMs !== undefined && retryAfterMs > 0) {
+      peer.pushbackUntilMs = Math.max(peer.pushbackUntilMs, nowMs + Math.min(retryAfterMs, PUSHBACK_MAX_MS));
+    }
+    const fault = faultOf(attempt, code, judgement.blame, nowMs - this.createdMs);
+    (this.faults ??= []).push(fault);
+    this.trail?.ended(attempt, code, fault, nowMs - this.createdMs);
+    if (channel.events.isHeard) {
+      const tookMs = nowMs - attempt.startedMs;
+      channel.events.emit("attempt.ended", nowMs, { callId: this.id, peer: peer.describe(), code, tookMs, fault });
+    }
+    const { detector } = channel;
+    if (detector?.observe(peer.record, state.index, judgement.outcome, nowMs - attempt.startedMs, nowMs) === true) {
+      channel.tick.sweepNow(nowMs);
+    }
+    return attempt.reason === "CONNECTION_LOST" && !attempt.connection.hasGoneAway && !attempt.connection.isCondemned;
+  }
+
+  /** It was on two connections that died without a word: it is not sent to a third. */
+  #poisoned(attempt: CallAttempt, nowMs: number): void {
+    const { channel } = this;
+    const { info } = this.method.plan;
+    const only = this.onlyRequest;
+    if (only !== undefined) {
+      const { hash, bytes } = payloadHash(this.requestCodec, only.message);
+      channel.quarantine.add(info.path, hash, bytes, nowMs);
+    }
+    this.method.state.counters.poisoned += 1;
+    if (channel.events.isHeard) channel.events.emit("poisoned", nowMs, { callId: this.id, method: info });
+    this.#cancelAttempts(undefined);
+    this.#finish(
+      failure({
+        ...this.#facts(),
+        code: "INTERNAL",
+        text: attempt.text,
+        reason: "POISON_SUSPECT",
+        reached: "maybe",
+        retryAfterMs: -1,
+      }),
+    );
   }
 
   /** Goes to a peer that was not tried, at once; or back to one that was, after a backoff. With a fresh token the same peer will do. */
-  #repeat(isFreshTokenNeeded: boolean): void {
-    const link = this.#link;
-    if (this.attempt !== undefined) this.attemptReplaced();
-    this.attempt = undefined;
-    // Each attempt asks: a token may have expired since, whatever the last one failed of.
-    this.#token = undefined;
+  #repeat(attempt: CallAttempt, code: Code, isFreshTokenNeeded: boolean, nowMs: number): void {
+    const { channel } = this;
+    this.attemptReplaced();
     this.#isRefreshDue = isFreshTokenNeeded;
-    if (link !== undefined && !isFreshTokenNeeded) (this.tried ??= []).push(link);
-    if (!this.#allTried()) {
-      this.place();
+    this.#why = "retry";
+    this.#copyAtMs = Infinity;
+    this.#attemptByMs = Infinity;
+    this.method.state.counters.repeats += 1;
+    if (!isFreshTokenNeeded) (this.#tried ??= []).push(attempt.peer);
+    const isBack = !isFreshTokenNeeded && !channel.hasOther(this.#tried);
+    const { retryAfterMs } = attempt;
+    let delayMs = 0;
+    if (attempt.reached !== "no" && retryAfterMs !== undefined && retryAfterMs >= 0) delayMs = retryAfterMs;
+    else if (isBack || (attempt.reached !== "no" && isOverload(code, retryAfterMs))) {
+      const rule = attempt.fault === "attempt-timeout" ? this.policy.timeoutBackoff : this.policy.failureBackoff;
+      delayMs = backoffDelayMs(rule, this.#repeats, this.#delayMs, channel.runtime.world.random.float());
+      this.#delayMs = delayMs;
+      this.#repeats += 1;
+    }
+    if (channel.events.isHeard) {
+      channel.events.emit("retry", nowMs, {
+        callId: this.id,
+        method: this.method.plan.info,
+        attempt: this.attempts + 1,
+        delayMs,
+        budgetLeft: this.method.state.budget.left(nowMs),
+        peer: attempt.peer.describe(),
+      });
+    }
+    if (delayMs <= 0) {
+      this.place(nowMs);
       return;
     }
-    this.tried = undefined;
-    const { world } = this.channel.runtime;
-    this.#backoffUntilMs = world.clock.monotonicMs() + backoffMs(this.#repeats++, world.random.float());
-    this.#hold = world.timers.hold();
+    if (isBack) this.#tried = undefined;
+    this.#backoffUntilMs = nowMs + delayMs;
+    this.#hold = channel.runtime.world.timers.hold();
     this.#park();
     this.rearm();
   }
 
-  #allTried(): boolean {
-    const tried = this.tried;
-    return tried !== undefined && this.channel.links.every((link) => tried.includes(link) || link.state !== "ready");
+  // ------------------------------------------------------------------------------------------------- copies
+
+  /** The youngest attempt is overdue: it may be moved, never ended. */
+  #overdue(nowMs: number): void {
+    if (nowMs - this.#copyAtMs > LATE_MS && !this.#isCopyPostponed) {
+      this.#isCopyPostponed = true;
+      this.#copyAtMs = nowMs + 1;
+      return;
+    }
+    const { hedge } = this.policy;
+    this.#copyAtMs = Infinity;
+    if (hedge === false || this.attempt === undefined) return;
+    const inFlight = this.#inFlight;
+    const isAllowed = mayCopy({
+      effect: this.method.plan.info.effect,
+      isCommitted: this.isCommitted(this.attempt),
+      canSendAgain: this.canSendAgain && !this.#isStopped && this.onlyRequest !== undefined,
+      mayRepeat: this.mayRepeat,
+      attempts: this.counted + inFlight,
+      // Without repeats a hedge still has its copies.
+      attemptsMax: Math.max(this.policy.attemptsMax, 1 + hedge.copiesMax),
+      inFlight,
+      copiesMax: hedge.copiesMax,
+      isStandingDown: this.channel.isStandingDown,
+    });
+    if (isAllowed && this.channel.hedgeState === "on") this.#startCopy(nowMs, "hedge");
+  }
+
+  #startCopy(nowMs: number, why: "hedge" | "copy"): void {
+    const { channel } = this;
+    const { state } = this.method;
+    if (this.attempt === undefined || this.onlyRequest === undefined) return;
+    const busy = [...(this.#tried ?? []), this.attempt.peer, ...(this.#others ?? []).map(({ peer }) => peer)];
+    const peer = channel.pick(nowMs, busy, this.isReplyStream, this.policy.gate);
+    if (peer === undefined) return;
+    if (why === "hedge") {
+      if (channel.budgetState !== "off" && !state.budget.takeCopy(nowMs) && channel.budgetState === "on") return;
+      state.counters.copies += 1;
+      if (channel.events.isHeard) {
+        const afterMs = nowMs - this.attempt.startedMs;
+        channel.events.emit("hedge", nowMs, {
+          callId: this.id,
+          method: state.info,
+          afterMs,
+          peer: peer.describe(),
+        });
+      }
+    }
+    if (channel.token === undefined) this.#startAttempt(peer, why, undefined);
+    else void this.#startWithToken(peer, why);
   }
 
   // --------------------------------------------------------------------------------------------------- time
 
   /** Arms the wheel for the earliest of all moments that matter. */
   protected rearm(): void {
-    const dueMs = Math.min(this.deadlineMs, this.#placeByMs, this.#backoffUntilMs, this.dueByMs);
     if (this.isOver) return;
+    const dueMs = Math.min(
+      this.deadlineMs,
+      this.#copyAtMs,
+      this.#placeByMs,
+      this.#backoffUntilMs,
+      this.#attemptByMs,
+      this.dueByMs,
+    );
     if (dueMs === Infinity) this.channel.runtime.wheel.cancel(this);
     else this.channel.runtime.wheel.arm(this, dueMs);
   }
@@ -480,36 +752,69 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
   expired(nowMs: number): void {
     if (this.isOver) return;
     if (nowMs >= this.deadlineMs) {
-      this.#end("DEADLINE_EXCEEDED", this.#whereText(nowMs), "DEADLINE", undefined);
+      this.#deadlinePassed(nowMs);
       return;
     }
     if (nowMs >= this.#placeByMs) {
       this.channel.stopWaiting(this);
-      const states = this.channel.links.map((link) => `${link.address} is ${link.canStart ? "ready" : link.state}`);
-      this.unplaced({
-        reason: "NO_PEER",
-        text: `no peer took the call within ${PLACE_TIMEOUT_MS} ms: ${states.join("; ")}`,
-      });
+      const text = `no peer took the call within ${PLACE_TIMEOUT_MS} ms: ${this.channel.reasonsText()}`;
+      this.unplaced({ reason: "NO_PEER", text });
       return;
     }
     if (nowMs >= this.#backoffUntilMs) {
       this.#backoffUntilMs = Infinity;
       this.#release();
-      this.place();
+      this.place(nowMs);
     }
+    if (nowMs >= this.#attemptByMs) this.#attemptsTimedOut(nowMs);
+    if (!this.isOver && nowMs >= this.#copyAtMs) this.#overdue(nowMs);
     if (nowMs >= this.dueByMs) this.timeCame(nowMs);
     this.rearm();
   }
 
-  #isAlmostDue(): boolean {
-    return this.channel.runtime.world.clock.monotonicMs() >= this.deadlineMs - 2;
+  #deadlinePassed(nowMs: number): void {
+    const text = this.#whereText(nowMs);
+    const { attempt } = this;
+    // Those that still have the call have had their time.
+    if (attempt !== undefined) this.#noteLate(attempt, nowMs);
+    for (const other of this.#others ?? []) this.#noteLate(other, nowMs);
+    this.endWith("DEADLINE_EXCEEDED", text, "DEADLINE", undefined);
+  }
+
+  #noteLate(attempt: CallAttempt, nowMs: number): void {
+    const { channel } = this;
+    const { state } = this.method;
+    const stalledMs = channel.selfBeat.watch.stalledUntilMs >= attempt.startedMs ? channel.selfBeat.watch.lastStallMs : 0;
+    const judgement = judgementOf(attempt, "DEADLINE_EXCEEDED", nowMs, state.p99Ms(nowMs), stalledMs);
+    const fault = faultOf(attempt, "DEADLINE_EXCEEDED", judgement.blame, nowMs - this.createdMs, "deadline");
+    (this.faults ??= []).push(fault);
+    state.sample(nowMs, nowMs - attempt.startedMs);
+    if (judgement.blame === "peer" || judgement.blame === "network") attempt.peer.failed(attempt, nowMs);
+    attempt.peer.counters.attemptEnded(nowMs, false);
+    state.counters.attemptEnded(nowMs, false);
+    const tookMs = nowMs - attempt.startedMs;
+    if (channel.detector?.observe(attempt.peer.record, state.index, judgement.outcome, tookMs, nowMs) === true) {
+      channel.tick.sweepNow(nowMs);
+    }
+  }
+
+  /** An explicit `attemptTimeoutMs` has passed: the attempt is cancelled and counts as failed. */
+  #attemptsTimedOut(nowMs: number): void {
+    const { attemptTimeoutMs } = this.policy;
+    this.#attemptByMs = Infinity;
+    const all = this.attempt === undefined ? [] : [...(this.#others ?? []), this.attempt];
+    for (const attempt of all) {
+      if (this.isOver) return;
+      if (attempt.startedMs + attemptTimeoutMs <= nowMs) attempt.timeOut(attemptTimeoutMs);
+      else this.#attemptByMs = Math.min(this.#attemptByMs, attempt.startedMs + attemptTimeoutMs);
+    }
   }
 
   #whereText(nowMs: number): string {
     const tookMs = Math.round(nowMs - this.createdMs);
     if (this.isWaiting) return `the deadline passed after ${tookMs} ms while no peer was ready`;
     if (this.attempt === undefined) return `the deadline passed after ${tookMs} ms between two attempts`;
-    const who = this.#link?.address ?? "the peer";
+    const who = this.attempt.peer.address;
     return this.attempt.hasAnswered
       ? `the deadline passed after ${tookMs} ms while ${who} was answering`
       : `the deadline passed after ${tookMs} ms while waiting for ${who}`;
@@ -519,21 +824,23 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
 
   /** Ends the call from our side. */
   protected endWith(code: Code, text: string, reason: Reason | undefined, cause: unknown): void {
-    this.#end(code, text, reason, cause);
-  }
-
-  #end(code: Code, text: string, reason: Reason | undefined, cause: unknown): void {
     if (this.isOver) return;
     const attempt = this.attempt;
-    const hasSent = attempt !== undefined || this.#counted > 0;
-    const reached = attempt?.hasAnswered === true ? "yes" : hasSent && reason !== "INVALID_MESSAGE" ? "maybe" : "no";
-    attempt?.cancel();
+    const hasAnswered = attempt?.hasAnswered === true || this.#others?.some((other) => other.hasAnswered) === true;
+    const hasSent = attempt !== undefined || this.counted > 0;
+    const reached = hasAnswered ? "yes" : hasSent && reason !== "INVALID_MESSAGE" ? "maybe" : "no";
+    this.#cancelAttempts(undefined);
     this.#finish(failure({ ...this.#facts(), code, text, reason, reached, cause }));
   }
 
   #finish(error: RpcError): void {
     if (this.isOver) return;
+    const nowMs = this.channel.nowMs();
     this.#leave();
+    const { counters } = this.method.state;
+    if (endedByCaller(error)) counters.endedByCaller(this.attempts);
+    else counters.ended(nowMs, isAnswerCode(error), this.attempts, this.counted + this.#unreached);
+    if (this.trail !== undefined) this.trail.tell(this, error, nowMs);
     this.failed(error);
   }
 
@@ -583,112 +890,26 @@ export abstract class ClientCall extends WheelEntry implements AttemptOwner, Sco
     return {
       method: this.method.plan.info,
       callId: this.id,
-      tookMs: this.channel.runtime.world.clock.monotonicMs() - this.createdMs,
+      tookMs: this.channel.nowMs() - this.createdMs,
       attempts: this.attempts,
       faults: this.faults ?? [],
     };
   }
 
-  #errorOf(attempt: ClientAttempt, code: Code): RpcError {
+  #errorOf(attempt: CallAttempt, code: Code, isBudgetEmpty: boolean): RpcError {
+    this.last = attempt;
     return failure({
       ...this.#facts(),
       code,
-      text: attempt.text,
+      text: isBudgetEmpty && attempt.text === "" ? "the budget for repeats was empty" : attempt.text,
       reason: attempt.reason,
       // What the last attempt did not do, an earlier one may have done.
-      reached: attempt.reached === "no" && this.#counted > 0 ? "maybe" : attempt.reached,
+      reached: attempt.reached === "no" && this.counted > 0 ? "maybe" : attempt.reached,
       metadata: attempt.trailer === undefined ? undefined : metadataFromPairs(attempt.trailer),
       details: attempt.details,
       retryAfterMs: attempt.retryAfterMs,
       cause: attempt.cause,
     });
-  }
-
-  #note(attempt: ClientAttempt, code: Code): void {
-    const link = this.#link;
-    const kind = attempt.fault ?? "status";
-    const blame: Blame = kind === "status" ? "peer" : kind === "reset" ? "network" : "peer";
-    (this.faults ??= []).push({
-      kind,
-      phase: attempt.hasAnswered ? "receive" : attempt.reached === "no" ? "send" : "server",
-      blame,
-      peer: link === undefined ? undefined : peerOf(link),
-      attempt: attempt.number,
-      code,
-      atMs: this.channel.runtime.world.clock.monotonicMs() - this.createdMs,
-      text: attempt.text,
-    });
-  }
-
-  // ------------------------------------------------------------------------------------------------ headers
-
-  headBytesMax(): number {
-    const own = this.pairs.length === 0 ? 0 : pairsBytesMax(this.pairs);
-    return HEAD_BYTES + this.#ownTextBytes() + own + (this.#token === undefined ? 0 : 32);
-  }
-
-  /** The texts of the headers that have no bound of their own. */
-  #ownTextBytes(): number {
-    const key = this.options?.idempotencyKey;
-    return (
-      this.method.pathBytes +
-      (this.#authority as FieldToken).value.length +
-      (key === undefined ? 0 : key.length) +
-      (this.#token === undefined ? 0 : this.#token.length)
-    );
-  }
-
-  /** What the header section counts against the peer's MAX_HEADER_LIST_SIZE, or a little more. */
-  #headListBytes(): number {
-    const own = this.pairs.length === 0 ? 0 : pairsListBytes(this.pairs);
-    return HEAD_LIST_BYTES + this.#ownTextBytes() + own;
-  }
-
-  encodeHead(encoder: HpackEncoder, out: Buffer, start: number, attempt: ClientAttempt): number {
-    const channel = this.channel;
-    let at = encoder.token(methodPost, out, start);
-    at = encoder.token(channel.scheme, out, at);
-    at = encoder.token(this.method.path, out, at);
-    at = encoder.token(this.#authority as FieldToken, out, at);
-    at = encoder.token(contentTypeGrpc, out, at);
-    at = encoder.token(teTrailers, out, at);
-    at = encoder.token(userAgent, out, at);
-    at = encoder.token(acceptEncodings, out, at);
-    if (channel.requestEncoding !== undefined) {
-      const token = encodingTokens[channel.requestEncoding];
-      if (token !== undefined) at = encoder.token(token, out, at);
-    }
-    at = this.#encodeTimeout(encoder, out, at, attempt.number);
-    const random = channel.runtime.world.random;
-    this.span0 = random.uint32() | 0;
-    this.span1 = random.uint32() | 1;
-    writeTraceparent(scratch, 0, this);
-    at = encoder.literalBytes(nameTraceparent, scratch, 0, TRACEPARENT_BYTES, out, at);
-    const key = this.options?.idempotencyKey;
-    if (key === undefined) {
-      writeCallId(scratch, 0, this);
-      at = encoder.literalBytes(nameCallId, scratch, 0, CALL_ID_BYTES, out, at);
-    } else {
-      at = encoder.literalText(nameCallId, key, out, at);
-    }
-    const priority = this.priority;
-    if (priority !== "normal") at = encoder.field("holdfast-priority", priority, out, at);
-    if (attempt.number > 1 && this.#counted > 0) {
-      at = encoder.field("grpc-previous-rpc-attempts", String(this.#counted), out, at);
-    }
-    if (this.#token !== undefined) at = encoder.sensitive("authorization", `Bearer ${this.#token}`, out, at);
-    if (this.pairs.length > 0) at = encodePairs(encoder, this.pairs, out, at);
-    return at;
-  }
-
-  #encodeTimeout(encoder: HpackEncoder, out: Buffer, at: number, number: number): number {
-    if (this.deadlineMs === Infinity) return at;
-    const isWhole = number === 1 && !this.#isDelayed && this.deadlineMs === this.createdMs + this.ownTimeoutMs;
-    if (isWhole && this.ownTimeoutMs === this.method.timeoutMs && this.method.timeout !== undefined) {
-      return encoder.token(this.method.timeout, out, at);
-    }
-    const leftMs = this.deadlineMs - (isWhole ? this.createdMs : this.channel.runtime.world.clock.monotonicMs());
-    return encoder.literalText(nameTimeout, formatTimeout(Math.max(leftMs, 0.001)), out, at);
   }
 }
 
@@ -697,7 +918,29 @@ function isBeforeHandler(attempt: ClientAttempt, effect: Effect): boolean {
   return attempt.header === undefined || effect === "none" || effect === "idempotent";
 }
 
-function peerOf(link: PeerLink): Peer {
-  const identities = link.connection?.socket?.tls?.identities ?? [];
-  return { id: link.address, address: link.address, zone: undefined, version: undefined, identities };
+/** Whether a failure is an answer that another server would give too, and not one of those that another attempt may mend. */
+function isAnswer(attempt: CallAttempt, code: Code, codes: number): boolean {
+  if (attempt.reached !== "yes" || attempt.fault !== "status" || code === "RESOURCE_EXHAUSTED") return false;
+  return (codes & codeBits([code])) === 0;
+}
+
+/** Nobody's success and nobody's failure. */
+export function endedByCaller({ reason }: RpcError): boolean {
+  return reason === "CANCELLED_BY_CALLER" || reason === "CLIENT_CLOSED" || reason === "UNREAD";
+}
+
+/** What a service says to a caller who asked for the wrong thing is an answer: it does not make the service unreliable. */
+const ANSWERS: ReadonlySet<Code> = new Set<Code>([
+  "INVALID_ARGUMENT",
+  "NOT_FOUND",
+  "ALREADY_EXISTS",
+  "PERMISSION_DENIED",
+  "FAILED_PRECONDITION",
+  "ABORTED",
+  "OUT_OF_RANGE",
+  "UNAUTHENTICATED",
+]);
+
+function isAnswerCode({ code, reason }: RpcError): boolean {
+  return reason === undefined && ANSWERS.has(code);
 }

@@ -84,14 +84,16 @@ describe("what a handler throws", () => {
 
   it("with each of the sixteen codes arrives with that code", async () => {
     const codes = codesByNumber.filter((code): code is Code => code !== "OK");
-    await using pair = await startPair({
-      add({ a }) {
-        throw new RpcError(codes[a] as Code, `number ${a}`);
+    await using pair = await startPair(
+      {
+        add({ a }) {
+          throw new RpcError(codes[a] as Code, `number ${a}`);
+        },
       },
-    });
+      { client: { policy: { retry: false } } },
+    );
     assert.equal(codes.length, 16);
     for (const [index, code] of codes.entries()) {
-      // A code alone says nothing of repeating: each is sent once.
       const error = await assertFails(pair.client.add({ a: index }), code);
       assert.equal(error.text, `number ${index}`);
       assert.equal(error.faults.length, 1);
@@ -162,6 +164,7 @@ describe("a nested call's failure that a handler lets through", () => {
               metadata: { "x-a": "1" },
             }),
         ),
+        { client: { policy: { retry: false } } },
       );
       await using above = await startPair({
         add: (request) => below.client.add(request),
@@ -227,17 +230,20 @@ describe("a nested call's failure that a handler lets through", () => {
 describe("what a handler returns", () => {
   it("that is no message becomes INTERNAL without a word of it, and the connection lives on", async () => {
     const bad = { result: SECRET } as never;
-    await using pair = await startPair({
-      add: () => bad,
-      placeOrder: () => Promise.resolve(5 as never),
-      async up() {
-        return undefined as never;
+    await using pair = await startPair(
+      {
+        add: () => bad,
+        placeOrder: () => Promise.resolve(5 as never),
+        async up() {
+          return undefined as never;
+        },
+        *down() {
+          yield { index: 1 };
+          yield { index: SECRET } as never;
+        },
       },
-      *down() {
-        yield { index: 1 };
-        yield { index: SECRET } as never;
-      },
-    });
+      { client: { policy: { retry: false } } },
+    );
     for (const call of [
       pair.client.add({}),
       pair.client.placeOrder({}),

@@ -19,7 +19,7 @@ function measured(context: TestContext): { readonly bytes: number; readonly most
     "encodeHead",
     function (this: ClientCall, ...args: Parameters<typeof original>) {
       const end = original.apply(this, args);
-      sections.push({ bytes: end - args[2], most: this.headBytesMax() });
+      sections.push({ bytes: end - args[2], most: this.headBytesMax(args[3]) });
       return end;
     },
   );

@@ -3,25 +3,35 @@
  */
 import { describeValue } from "../call/options.ts";
 import { type MetadataInit, metadataFrom, metadataPairs } from "../call/metadata.ts";
-import type { Priority } from "../call/method.ts";
 import type { MethodPlan } from "../schema/plan.ts";
 import { formatTimeout } from "../wire/grpc/timeout.ts";
 import { FieldToken } from "../wire/http2/hpack-encoder.ts";
+import type { MethodState } from "./method-state.ts";
+import type { ResolvedPolicy } from "./policy/policy.ts";
 
 /** The deadline of a call that ends in one reply, if nobody says otherwise. */
 const DEFAULT_TIMEOUT_MS = 30_000;
 const TIMEOUT_MAX_MS = 86_400_000;
 
-export interface ClientMethod {
+/** What the levels of policies give for one method. */
+export interface MethodPolicies {
+  readonly policy: ResolvedPolicy;
+  /** One call's own policy on top, checked. TypeError or RangeError naming what came. */
+  policyOf(given: unknown): ResolvedPolicy;
+}
+
+export interface ClientMethod extends MethodPolicies {
   readonly plan: MethodPlan;
+  readonly state: MethodState;
   readonly isRequestStream: boolean;
   readonly isReplyStream: boolean;
+  /** The deadline that `policy` gives. */
   readonly timeoutMs: number;
-  readonly priority: Priority;
   readonly path: FieldToken;
   readonly pathBytes: number;
   /** grpc-timeout of a call that has all of `timeoutMs` left. */
   readonly timeout: FieldToken | undefined;
+  timeoutOf(policy: ResolvedPolicy): number;
   /** Checks one call's timeout. RangeError naming what came. */
   checkTimeout(timeoutMs: number): number;
   /** Checks one call's metadata. TypeError naming what came. */
@@ -31,37 +41,32 @@ export interface ClientMethod {
 /** Tokens are numbered for the whole process, so they are shared by all clients; kinds of timeouts are few. */
 const TIMEOUT_TOKENS_MAX = 256;
 const timeoutTokens = new Map<number, FieldToken>();
-const methods = new WeakMap<MethodPlan, Map<number | undefined, ClientMethod>>();
+const pathTokens = new WeakMap<MethodPlan, FieldToken>();
 
-/** @param timeoutMs the client's own default, if it has one. Made once for all clients that agree on it. */
-export function clientMethod(plan: MethodPlan, timeoutMs: number | undefined): ClientMethod {
-  let known = methods.get(plan);
-  if (known === undefined) {
-    known = new Map();
-    methods.set(plan, known);
-  }
-  let method = known.get(timeoutMs);
-  if (method === undefined) {
-    const other = known.values().next().value;
-    method = makeMethod(plan, timeoutMs, other?.path ?? new FieldToken(":path", plan.info.path));
-    if (known.size < TIMEOUT_TOKENS_MAX) known.set(timeoutMs, method);
-  }
-  return method;
-}
-
-function makeMethod(plan: MethodPlan, timeoutMs: number | undefined, path: FieldToken): ClientMethod {
+/** A client's method on a channel that has `state` of it. */
+export function clientMethod(plan: MethodPlan, state: MethodState, policies: MethodPolicies): ClientMethod {
   const { kind } = plan.info;
   const isReplyStream = kind === "server-stream" || kind === "bidi";
-  const ownMs = isReplyStream ? (plan.timeoutMs ?? Infinity) : (timeoutMs ?? plan.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+  const timeoutOf = (policy: ResolvedPolicy): number =>
+    policy.timeoutMs ?? (isReplyStream ? Infinity : DEFAULT_TIMEOUT_MS);
+  const timeoutMs = timeoutOf(policies.policy);
+  let path = pathTokens.get(plan);
+  if (path === undefined) {
+    path = new FieldToken(":path", plan.info.path);
+    pathTokens.set(plan, path);
+  }
   return {
     plan,
+    state,
+    policy: policies.policy,
+    policyOf: policies.policyOf,
     isRequestStream: kind === "client-stream" || kind === "bidi",
     isReplyStream,
-    timeoutMs: ownMs,
-    priority: plan.priority ?? "normal",
+    timeoutMs,
     path,
     pathBytes: path.value.length,
-    timeout: timeoutToken(ownMs),
+    timeout: timeoutToken(timeoutMs),
+    timeoutOf,
     checkTimeout,
     pairsOf,
   };

@@ -13,10 +13,22 @@ type Wrong = readonly [options: object, type: "TypeError" | "RangeError", messag
 
 describe("a client's options", () => {
   const wrong: readonly Wrong[] = [
-    [{ timeout: 5 }, "TypeError", /unknown key "timeout", did you mean "timeoutMs"/],
-    [{ timeoutMs: 0 }, "RangeError", /timeoutMs must be 1\.\..*or Infinity, got 0/],
-    [{ timeoutMs: "5" }, "TypeError", /timeoutMs must be a number.*"5"/],
-    [{ timeoutMs: null }, "TypeError", /timeoutMs.*null/],
+    [{ balanse: "random" }, "TypeError", /unknown key "balanse", did you mean "balance"/],
+    [{ timeoutMs: 5 }, "TypeError", /unknown key "timeoutMs", did you mean "policy\.timeoutMs"/],
+    [{ policy: { timeout: 5 } }, "TypeError", /unknown key "policy\.timeout", did you mean "policy\.timeoutMs"/],
+    [{ policy: { timeoutMs: 0 } }, "RangeError", /policy\.timeoutMs must be 1\.\..*or Infinity, got 0/],
+    [{ policy: { timeoutMs: "5" } }, "TypeError", /policy\.timeoutMs must be a number.*"5"/],
+    [{ policy: { timeoutMs: null } }, "TypeError", /policy\.timeoutMs.*null/],
+    [{ policy: "fast" }, "RangeError", /policy.*"fast"/],
+    [{ methods: { ad: {} } }, "TypeError", /unknown key "methods\.ad", did you mean "methods\.add"/],
+    [{ methods: null }, "TypeError", /methods/],
+    [{ serviceConfig: "{" }, "RangeError", /serviceConfig/],
+    [{ budget: { share: 2 } }, "RangeError", /budget\.share must be 0\.\.1, got 2/],
+    [{ gate: { consecutiveFailures: 0 } }, "RangeError", /gate\.consecutiveFailures/],
+    [{ throttle: { factor: 0 } }, "RangeError", /throttle\.factor/],
+    [{ connections: { perPeerMax: 0 } }, "RangeError", /connections\.perPeerMax/],
+    [{ switches: {} }, "TypeError", /switches/],
+    [{ chaos: {} }, "TypeError", /chaos/],
     [{ messageBytesMax: 0 }, "RangeError", /messageBytesMax must be 1\.\./],
     [{ messageBytesMax: 1.5 }, "RangeError", /messageBytesMax/],
     [{ connections: { connectTimeoutMs: 0 } }, "RangeError", /connections\.connectTimeoutMs must be 1\.\..*got 0/],
@@ -24,7 +36,7 @@ describe("a client's options", () => {
     [{ connections: { keepaliveMs: 9_999 } }, "RangeError", /connections\.keepaliveMs must be "adaptive"/],
     [{ connections: { keepaliveMs: "never" } }, "RangeError", /keepaliveMs/],
     [{ compress: "zstd" }, "RangeError", /compress/],
-    [{ balance: "random" }, "RangeError", /balance/],
+    [{ balance: "ring" }, "RangeError", /balance/],
     [{ interceptors: [5] }, "TypeError", /interceptors/],
     [{ interceptors: () => {} }, "TypeError", /interceptors/],
     [{ token: "secret" }, "TypeError", /token/],
@@ -42,7 +54,7 @@ describe("a client's options", () => {
 
   it("may be undefined at every level", async () => {
     const client = createClient(Bench, "localhost:1", {
-      timeoutMs: undefined,
+      policy: undefined,
       tls: undefined,
       token: undefined,
       compress: undefined,

@@ -26,10 +26,13 @@ export class ClientStreamCall extends UnaryCall implements PumpOwner {
   protected override get canSendAgain(): boolean {
     return this.#pump.canSendAgain;
   }
+  protected override get onlyRequest(): undefined {
+    return undefined;
+  }
   protected override sendRequest(attempt: ClientAttempt): void {
     this.#pump.start(attempt);
   }
-  override attemptAnswered(): void {
+  protected override answered(_attempt: ClientAttempt): void {
     this.#pump.commit();
   }
   override attemptWritable(): void {

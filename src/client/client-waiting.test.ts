@@ -13,7 +13,7 @@ describe("calls over the peer's limit of streams", () => {
     const order: number[] = [];
     await using pair = await startPair(
       { add: ({ a }) => (order.push(a), { result: a }) },
-      { server: { limits: { streamsPerConnectionMax: 2 } } },
+      { server: { limits: { streamsPerConnectionMax: 2 } }, client: { connections: { perPeerMax: 1 } } },
     );
     const numbers = Array.from({ length: 200 }, (_, i) => i);
     const replies = await Promise.all(numbers.map((a) => pair.client.add({ a })));
@@ -140,7 +140,7 @@ describe("a connection that is lost", () => {
     const counts = [0, 0, 0, 0];
     const servers = counts.map((_, i) => benchServer({ add: () => (counts[i]!++, {}) }));
     const addresses = await Promise.all(servers.map(async (server) => (await server.listen(0)).address));
-    await using client = createClient(Bench, addresses);
+    await using client = createClient(Bench, addresses, { balance: "round-robin" });
     await client.$channel.ready();
     while (client.$channel.peers().some(({ health }) => health !== "ready")) await turns(1);
     for (let i = 0; i < 400; i++) await client.add({});

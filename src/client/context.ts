@@ -78,6 +78,7 @@ class BoundScope extends CallScope implements ScopeChild {
     if (parent === undefined) return;
     this.deadlineMs = parent.deadlineMs - parent.reserveMs;
     this.priority = parent.priority;
+    this.mayRepeat = parent.mayRepeat;
     copyTrace(parent, this);
     if (parent.isCancelled) this.cancel(parent.cancelReason);
   }

@@ -14,7 +14,7 @@ import type { Target } from "./target.ts";
 export function createClient<C extends AnyContract>(
   contract: C,
   target: Target,
-  options?: ClientOptions & ChannelOptions,
+  options?: ClientOptions<NoInfer<C>> & ChannelOptions,
 ): Client<C> {
   const { client, channel } = splitOptions(options);
   const own = new HoldfastChannel(target, channel);

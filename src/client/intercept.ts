@@ -119,6 +119,7 @@ function chain(state: Intercepted, interceptors: readonly Interceptor[]): Next {
       throw new TypeError("next takes the interceptor's own call, or one made from it by with or map");
     }
     state.executions += 1;
+    if (state.executions > 1) payForRepeat(state);
     if (state.executions > 1 && state.method.isRequestStream) {
       const text = "a request stream that was sent is not held and cannot be sent again";
       throw failure({
@@ -133,6 +134,21 @@ function chain(state: Intercepted, interceptors: readonly Interceptor[]): Next {
   };
   for (const interceptor of interceptors.toReversed()) next = interceptor(next);
   return next;
+}
+
+/** A second execution is extra load as any repeat is. */
+function payForRepeat({ core, method }: Intercepted): void {
+  const nowMs = core.nowMs();
+  if (core.budgetState === "off" || method.state.budget.takeRepeat(nowMs)) return;
+  core.events.emit("budget.empty", nowMs, { method: method.plan.info });
+  if (core.budgetState === "observe") return;
+  throw failure({
+    code: "RESOURCE_EXHAUSTED",
+    text: "an interceptor called next again, and the budget for repeats was empty",
+    reason: "BUDGET_EMPTY",
+    reached: "maybe",
+    method: method.plan.info,
+  });
 }
 
 async function executeUnary(state: Intercepted, intercepted: InterceptedClientCall): Promise<Reply> {
@@ -167,7 +183,7 @@ async function executeStream(state: Intercepted, intercepted: InterceptedClientC
   call.begin(state.id);
   call.watch();
   const header = await call.header;
-  if (call.failure !== undefined && call.last === undefined) throw call.failure;
+  if (call.failure !== undefined && call.source === undefined) throw call.failure;
   return new StreamReply(call, header, done, []);
 }
 

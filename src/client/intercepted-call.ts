@@ -10,6 +10,7 @@ import { anyOption, numberOption, type Options, resolveOptions } from "../call/o
 import { scopes } from "../call/scope.ts";
 import { type Change, changedMessages, StreamReply } from "../call/stream-reply.ts";
 import type { World } from "../world/world.ts";
+import { priorityOf } from "./call-base.ts";
 import type { ClientMethod } from "./client-method.ts";
 import type { CallOptions, ReplyInfo } from "./options.ts";
 
@@ -60,7 +61,7 @@ export class InterceptedClientCall implements InterceptedCall {
     return this.#facts.signal;
   }
   get priority(): Priority {
-    return this.#facts.priority ?? scopes.getStore()?.priority ?? this.#method.priority;
+    return priorityOf(this.#facts.priority, this.#method.policy.priority, scopes.getStore());
   }
   with(change: Options<{ metadata: MetadataInit; signal: AbortSignal; timeoutMs: number }>): InterceptedCall {
     const facts = this.#facts;

@@ -3,28 +3,42 @@
  */
 import { failure } from "../call/error.ts";
 import type { Interceptor, Source } from "../call/interceptor.ts";
-import { describeValue } from "../call/options.ts";
+import type { Event, EventName } from "../call/event.ts";
+import { describeValue, unknownKeyError } from "../call/options.ts";
 import type { AnyContract, MethodShape, MethodsOf } from "../schema/contract.ts";
-import { planOf } from "../schema/plan.ts";
+import { type ContractPlan, planOf } from "../schema/plan.ts";
 import type { Channel } from "./channel.ts";
 import type { ChannelCore } from "./channel-core.ts";
 import { type ClientMethod, clientMethod } from "./client-method.ts";
 import { ClientStreamCall } from "./client-stream-call.ts";
 import { interceptStream, interceptUnary } from "./intercept.ts";
+import { learnedOf } from "./learned.ts";
 import { type CallOptions, checkCallOptions, type ResolvedClientOptions } from "./options.ts";
+import { explain, type Explanation } from "./policy/explanation.ts";
+import type { CallPolicy, ResolvedPolicy } from "./policy/policy.ts";
+import { checkMethodNames } from "./policy/policy-options.ts";
+import { callPolicy, type Resolution, resolveCall, resolvePolicy } from "./policy/resolve-policy.ts";
+import { parseServiceConfig, serviceConfigEntry } from "./policy/service-config.ts";
 import { ReplyStreamCall, type Stream } from "./reply-stream.ts";
 import { UnaryCall } from "./unary-call.ts";
 
 interface ClientMethods<M extends MethodShape> {
-  unary: (request: M["requestInit"], options?: CallOptions) => Promise<M["reply"]>;
-  "server-stream": (request: M["requestInit"], options?: CallOptions) => Stream<M["reply"]>;
-  "client-stream": (requests: Source<M["requestInit"]>, options?: CallOptions) => Promise<M["reply"]>;
-  bidi: (requests: Source<M["requestInit"]>, options?: CallOptions) => Stream<M["reply"]>;
+  unary: (request: M["requestInit"], options?: CallOptions<M["effect"]>) => Promise<M["reply"]>;
+  "server-stream": (request: M["requestInit"], options?: CallOptions<M["effect"]>) => Stream<M["reply"]>;
+  "client-stream": (
+    requests: Source<M["requestInit"]>,
+    options?: CallOptions<M["effect"]>,
+  ) => Promise<M["reply"]>;
+  bidi: (requests: Source<M["requestInit"]>, options?: CallOptions<M["effect"]>) => Stream<M["reply"]>;
 }
 
 export interface ClientControl<C extends AnyContract = AnyContract> extends AsyncDisposable {
   readonly $contract: C;
   readonly $channel: Channel;
+  /** How a method's calls are handled, every value with where it came from; with `policy`, as a call that brings it would be. RangeError for a method it does not have. */
+  $explain(method: keyof MethodsOf<C> & string, policy?: CallPolicy): Explanation;
+  /** Calls `listener` with each event of this client's channel until what is returned is disposed of ({@link Events.on}). */
+  $on<N extends EventName>(name: N, listener: (event: Event<N>) => void): Disposable;
   /** Ends the client, and its channel if it made that itself: calls in flight may end for `timeoutMs` (default 20000), then they are cut. */
   $close(options?: { readonly timeoutMs?: number | undefined }): Promise<void>;
 }
@@ -43,6 +57,7 @@ export function makeClient<C extends AnyContract>(
   ownsChannel: boolean,
 ): Client<C> {
   const plan = planOf(contract);
+  const methods = methodsOf(plan, core, options);
   const interceptors = (options.interceptors ?? []) as readonly Interceptor[];
   const state: ClientState = { isClosed: false };
   const close = async (how?: { readonly timeoutMs?: number | undefined }): Promise<void> => {
@@ -50,14 +65,56 @@ export function makeClient<C extends AnyContract>(
     if (ownsChannel) await channel.close(how);
   };
   const client: Record<string | symbol, unknown> = Object.create(null) as Record<string | symbol, unknown>;
-  for (const method of plan.methods) {
-    client[method.info.name] = methodFunction(core, clientMethod(method, options.timeoutMs), interceptors, state);
+  for (const { method } of methods.values()) {
+    client[method.plan.info.name] = methodFunction(core, method, interceptors, state);
   }
   client["$contract"] = contract;
   client["$channel"] = channel;
+  client["$explain"] = (name: unknown, policy?: unknown) => {
+    const known = methods.get(name as string);
+    if (known === undefined) throw unknownKeyError("", String(name), [...methods.keys()]);
+    const resolution = policy === undefined ? known.resolution : resolveCall(known.resolution, policy);
+    return explain(resolution, learnedOf(core, known.method));
+  };
+  client["$on"] = core.events.on.bind(core.events);
   client["$close"] = close;
   client[Symbol.asyncDispose] = () => close();
   return Object.freeze(client) as Client<C>;
+}
+
+interface KnownMethod {
+  readonly method: ClientMethod;
+  readonly resolution: Resolution;
+}
+
+/** The contract's methods with their policies, by their names in TypeScript. TypeError or RangeError for what a level says wrongly. */
+function methodsOf(
+  plan: ContractPlan,
+  core: ChannelCore,
+  options: ResolvedClientOptions,
+): ReadonlyMap<string, KnownMethod> {
+  const names = plan.methods.map(({ info }) => info.name);
+  const own = checkMethodNames(options.methods, names);
+  const wireNames = plan.methods.map(({ info }) => info.path.slice(info.path.lastIndexOf("/") + 1));
+  const config =
+    options.serviceConfig === undefined
+      ? undefined
+      : parseServiceConfig(options.serviceConfig, plan.name, wireNames);
+  return new Map(
+    plan.methods.map((method) => {
+      const resolution = resolvePolicy({
+        method: method.info,
+        contractTimeoutMs: method.timeoutMs,
+        contractPriority: method.priority,
+        serviceConfig: config === undefined ? undefined : serviceConfigEntry(config, method.info),
+        client: options.policy,
+        own: own[method.info.name],
+      });
+      const policyOf = (given: unknown): ResolvedPolicy => callPolicy(resolution, given as object);
+      const policies = { policy: resolution.policy, policyOf };
+      return [method.info.name, { method: clientMethod(method, core.methodState(method.info), policies), resolution }];
+    }),
+  );
 }
 
 interface ClientState {

@@ -5,6 +5,7 @@ import type { Interceptor } from "../call/interceptor.ts";
 import {
   anyOption,
   booleanOption,
+  describeValue,
   functionOption,
   listOption,
   numberOption,
@@ -16,10 +17,15 @@ import {
   wordOption,
 } from "../call/options.ts";
 import type { MetadataInit } from "../call/metadata.ts";
-import type { MethodInfo, Priority } from "../call/method.ts";
+import type { Effect, MethodInfo, Priority } from "../call/method.ts";
 import type { Metadata } from "../call/metadata.ts";
 import type { Peer } from "../call/peer.ts";
+import type { Refused } from "../call/refused.ts";
+import { CallFaultLayer } from "../chaos/call-fault.ts";
+import { SwitchBoard } from "../policy/protect/switches.ts";
+import type { AnyContract } from "../schema/contract.ts";
 import type { World } from "../world/world.ts";
+import type { CallPolicy, ClientPolicy, MethodPolicies } from "./policy/policy.ts";
 
 export interface ClientTls {
   /** PEM file with the authorities that may vouch for servers. Default the ones that Node brings. */
@@ -48,6 +54,38 @@ export interface ConnectionOptions {
    * server takes for abuse, doubled when one does). 10000..86400000, or Infinity for never (gRFC A8).
    */
   readonly keepaliveMs?: number | "adaptive" | undefined;
+  /** Connections to one peer; a further one is made when 80 % of the streams that the peer allows are in use. Default 4, 1..16 (gRFC A105). */
+  readonly perPeerMax?: number | undefined;
+}
+
+/** Extra load that repeats and copies may make, together, of one service's calls. */
+export interface BudgetOptions {
+  /** Share of the calls of the last 10 s. Default 0.1; 0..1. */
+  readonly share?: number | undefined;
+  /** What a client with few calls may have beside that, a second. Default 1; 0..1000. */
+  readonly perSecondMin?: number | undefined;
+  /** Share of the calls that may be copies of slow ones; they draw on `share` too. Default 0.02; 0..1. */
+  readonly copyShareMax?: number | undefined;
+}
+
+/** When a peer is kept from calls for a while: 5 s at first, twice as long each time, up to 300 s. */
+export interface GateOptions {
+  /** Faults of the peer in a row. Default 5; 1..1000 (Envoy). */
+  readonly consecutiveFailures?: number | undefined;
+  /** Share of good calls below which it is kept away, if others do better. Default 0.8; 0..1 (Finagle). */
+  readonly successShareMin?: number | undefined;
+  /** Share of the peers that may be kept away at once; never the last one. Default 0.5; 0..1. */
+  readonly ejectedShareMax?: number | undefined;
+}
+
+/** When calls are refused here that overloaded servers would refuse (Google SRE, chapter 21): for each method and priority. */
+export interface ThrottleOptions {
+  /** So many times the accepted calls may be sent. Default 2; 1..100. */
+  readonly factor?: number | undefined;
+  /** Time in which what was counted fades to a third, in milliseconds. Default 5000; 100..600000. */
+  readonly decayMs?: number | undefined;
+  /** Share of calls that may be refused here. Default 0.75; 0..1. */
+  readonly refusedShareMax?: number | undefined;
 }
 
 /** What all calls over one set of peers share. */
@@ -58,8 +96,20 @@ export interface ChannelOptions {
   readonly plaintext?: true | undefined;
   /** Gives the bearer token of each attempt; asked again with `isRefresh` after one UNAUTHENTICATED. Never sent over plaintext off loopback. Default none. */
   readonly token?: ((ask: TokenAsk) => string | Promise<string>) | undefined;
-  /** How a peer is chosen. Default "round-robin". */
-  readonly balance?: "round-robin" | undefined;
+  /** How a peer is chosen: the faster of two drawn at random ("p2c-ewma"), the one with fewer calls of two ("least-loaded"), in turn, by weight, or by chance. Default "p2c-ewma". */
+  readonly balance?: "p2c-ewma" | "least-loaded" | "round-robin" | "weighted" | "random" | undefined;
+  /** Where this client stands: peers of the same zone are preferred while they suffice. Default unknown. */
+  readonly zone?: string | undefined;
+  /** Bounds repeats and copies. Default as each field says. */
+  readonly budget?: BudgetOptions | undefined;
+  /** Keeps calls from peers that are thought ill; false: never. Default as each field says. */
+  readonly gate?: GateOptions | false | undefined;
+  /** Refuses here what overloaded servers would refuse; false: never. Default as each field says. */
+  readonly throttle?: ThrottleOptions | false | undefined;
+  /** Made by `createSwitches`: mechanisms to switch off, or to watch only, while running. Default all on. */
+  readonly switches?: SwitchBoard | undefined;
+  /** Faults for tests, done to each attempt innermost in the stack. Default none. */
+  readonly chaos?: CallFaultLayer | undefined;
   /** Timeouts of connections. Default as each says. */
   readonly connections?: ConnectionOptions | undefined;
   /** Bytes of one reply, compressed or not. Default 4 MiB, 1..2147483647. */
@@ -71,11 +121,15 @@ export interface ChannelOptions {
 }
 
 /** What all calls of one client share. */
-export interface ClientOptions {
+export interface ClientOptions<C extends AnyContract = AnyContract> {
   /** Wrapped around every logical call, the first outermost. Default none. */
   readonly interceptors?: readonly Interceptor[] | undefined;
-  /** The deadline of calls that end in one reply, in milliseconds. Default the contract's, else 30000; 1..86400000, or Infinity for none. */
-  readonly timeoutMs?: number | undefined;
+  /** How calls of every method are handled, where the method may have it: a preset's name, or a policy. Default "standard". */
+  readonly policy?: ClientPolicy | undefined;
+  /** The same for single methods; wins over `policy`. Default none. */
+  readonly methods?: MethodPolicies<C> | undefined;
+  /** A gRPC service config, as JSON text or object; stands below `policy`. RangeError if it says nothing about this service. Default none. */
+  readonly serviceConfig?: string | object | undefined;
 }
 
 /** What a call's end is told to `onReply`. */
@@ -88,7 +142,7 @@ export interface ReplyInfo {
 }
 
 /** How one call differs from the others of its client. */
-export interface CallOptions {
+export interface CallOptions<E extends Effect = Effect> {
   /** Aborting it cancels the call: a RST_STREAM, of which servers bear only so many ({@link Stream}). Default none. */
   readonly signal?: AbortSignal | undefined;
   /** For the whole call, in milliseconds; a parent's deadline still bounds it. Default the client's, none for reply streams, whose headers must come within 30000 then; 1..86400000, or Infinity. */
@@ -98,7 +152,11 @@ export interface CallOptions {
   /** Whom admission refuses first under load. Default the caller's own, else the contract's, else "normal". */
   readonly priority?: Priority | undefined;
   /** Your own identity for a call of effect once. Default minted. 1..256 printable ASCII characters. */
-  readonly idempotencyKey?: string | undefined;
+  readonly idempotencyKey?:
+    | ("once" extends E ? string : Refused<"an idempotency key needs a method with effect once">)
+    | undefined;
+  /** How this call is handled, over the client's policies: a preset's name, or a policy, which is read once. Default none. */
+  readonly policy?: CallPolicy<E> | undefined;
   /** Called once, before the promise settles or the stream ends, also on failure. Default none. */
   readonly onReply?: ((info: ReplyInfo) => void) | undefined;
 }
@@ -107,8 +165,31 @@ const channelShape = {
   tls: anyOption<ClientTls>(),
   plaintext: booleanOption({ default: false }),
   token: functionOption<(ask: TokenAsk) => string | Promise<string>>(),
-  balance: wordOption(["round-robin"], { default: "round-robin" }),
+  balance: wordOption(["p2c-ewma", "least-loaded", "round-robin", "weighted", "random"], { default: "p2c-ewma" }),
+  zone: textOption({ lengthMax: 256 }),
+  budget: objectOption({
+    share: numberOption({ default: 0.1, min: 0, max: 1 }),
+    perSecondMin: numberOption({ default: 1, min: 0, max: 1_000 }),
+    copyShareMax: numberOption({ default: 0.02, min: 0, max: 1 }),
+  }),
+  gate: orFalse(
+    objectOption({
+      consecutiveFailures: numberOption({ default: 5, min: 1, max: 1_000, integer: true }),
+      successShareMin: numberOption({ default: 0.8, min: 0, max: 1 }),
+      ejectedShareMax: numberOption({ default: 0.5, min: 0, max: 1 }),
+    }),
+  ),
+  throttle: orFalse(
+    objectOption({
+      factor: numberOption({ default: 2, min: 1, max: 100 }),
+      decayMs: numberOption({ default: 5_000, min: 100, max: 600_000 }),
+      refusedShareMax: numberOption({ default: 0.75, min: 0, max: 1 }),
+    }),
+  ),
+  switches: anyOption<SwitchBoard>(),
+  chaos: anyOption<CallFaultLayer>(),
   connections: objectOption({
+    perPeerMax: numberOption({ default: 4, min: 1, max: 16, integer: true }),
     connectTimeoutMs: numberOption({ default: 20_000, min: 1, max: 600_000 }),
     keepaliveMs: anyOption<number | "adaptive">({ default: "adaptive" }),
   }),
@@ -119,7 +200,9 @@ const channelShape = {
 
 const clientShape = {
   interceptors: listOption(functionOption<Interceptor>()),
-  timeoutMs: numberOption({ default: undefined, min: 1, max: 86_400_000, infinity: true }),
+  policy: anyOption<ClientPolicy>(),
+  methods: anyOption<object>(),
+  serviceConfig: anyOption<string | object>(),
 };
 
 const tlsShape = {
@@ -139,6 +222,12 @@ export function resolveChannelOptions(given: unknown): ResolvedChannelOptions {
     if (options.plaintext) throw new TypeError("give tls or plaintext: true, not both");
     resolveOptions("tls", options.tls, tlsShape);
   }
+  if (options.switches !== undefined && !(options.switches instanceof SwitchBoard)) {
+    throw new TypeError(`switches must be made by createSwitches, got ${describeValue(options.switches)}`);
+  }
+  if (options.chaos !== undefined && !(options.chaos instanceof CallFaultLayer)) {
+    throw new TypeError(`chaos must be a CallFaultLayer, got ${describeValue(options.chaos)}`);
+  }
   const { keepaliveMs } = options.connections;
   const isKeepalive =
     keepaliveMs === "adaptive" ||
@@ -153,7 +242,18 @@ export function resolveChannelOptions(given: unknown): ResolvedChannelOptions {
 }
 
 export function resolveClientOptions(given: unknown): ResolvedClientOptions {
+  refusePolicyKeys(given);
   return resolveOptions("", given ?? {}, clientShape);
+}
+
+/** Keys of a policy are often looked for one level up. */
+const POLICY_KEYS = ["preset", "timeoutMs", "attemptTimeoutMs", "retry", "hedge", "mode", "priority"];
+
+function refusePolicyKeys(given: unknown): void {
+  if (typeof given !== "object" || given === null) return;
+  for (const key of POLICY_KEYS) {
+    if (Object.hasOwn(given, key)) throw new TypeError(`unknown key "${key}", did you mean "policy.${key}"?`);
+  }
 }
 
 /** The options of createClient are those of a client and of its channel in one object. */
@@ -161,10 +261,11 @@ export function splitOptions(given: unknown): {
   readonly client: ResolvedClientOptions;
   readonly channel: ResolvedChannelOptions;
 } {
+  refusePolicyKeys(given);
   const merged = resolveOptions("", given ?? {}, { ...channelShape, ...clientShape });
-  const { interceptors, timeoutMs, ...channel } = merged;
+  const { interceptors, policy, methods, serviceConfig, ...channel } = merged;
   return {
-    client: Object.freeze({ interceptors, timeoutMs }),
+    client: Object.freeze({ interceptors, policy, methods, serviceConfig }),
     channel: resolveChannelOptions(withoutUndefined(channel)),
   };
 }
@@ -179,6 +280,7 @@ const callKeys: ReadonlySet<string> = new Set([
   "metadata",
   "priority",
   "idempotencyKey",
+  "policy",
   "onReply",
 ]);
 const callShape = {
@@ -187,6 +289,7 @@ const callShape = {
   metadata: anyOption<MetadataInit>(),
   priority: wordOption(["critical", "normal", "sheddable"]),
   idempotencyKey: textOption({ lengthMin: 1, lengthMax: 256 }),
+  policy: anyOption<unknown>(),
   onReply: functionOption<(info: ReplyInfo) => void>(),
 };
 

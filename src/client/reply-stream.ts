@@ -34,7 +34,7 @@ export interface Stream<T> extends AsyncIterable<T>, AsyncDisposable {
 
 export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unknown>, AsyncIterator<unknown> {
   /** The attempt that the replies come from, once headers have come. */
-  last: ClientAttempt | undefined;
+  source: ClientAttempt | undefined;
   readonly #pump: RequestPump | undefined;
   readonly #request: unknown;
   #inbox: MessageInbox | undefined;
@@ -58,7 +58,7 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
     nowMs: number,
   ) {
     super(channel, method, options, nowMs);
-    this.last = undefined;
+    this.source = undefined;
     this.#pump = method.isRequestStream ? new RequestPump(this, request as AsyncIterable<unknown>) : undefined;
     this.#request = request;
     this.#inbox = undefined;
@@ -82,7 +82,7 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
 
   get header(): Promise<Metadata> {
     if (this.#header === undefined) {
-      if (this.last !== undefined || this.isOver) {
+      if (this.source !== undefined || this.isOver) {
         this.#header = Promise.resolve(this.#headerNow());
       } else {
         this.#header = new Promise((resolve) => {
@@ -167,19 +167,22 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
   protected override attemptReplaced(): void {
     const waiter = this.#inbox?.takeWaiter();
     this.#inbox = undefined;
-    this.last = undefined;
+    this.source = undefined;
     if (waiter === undefined) return;
     this.#resolve = waiter.resolve;
     this.#reject = waiter.reject;
+  }
+  protected get onlyRequest(): { readonly message: unknown } | undefined {
+    return this.#pump === undefined ? { message: this.#request } : undefined;
   }
   protected sendRequest(attempt: ClientAttempt): void {
     if (this.#pump === undefined) attempt.send(this.#request, true);
     else this.#pump.start(attempt);
   }
 
-  attemptAnswered(attempt: ClientAttempt): void {
+  protected answered(attempt: ClientAttempt): void {
     this.#pump?.commit();
-    this.last = attempt;
+    this.source = attempt;
     this.#adopt(attempt);
     this.#tellHeader();
   }
@@ -196,7 +199,7 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
 
   protected override timeCame(nowMs: number): void {
     this.dueByMs = Infinity;
-    if (this.last === undefined && this.ownTimeoutMs === Infinity) {
+    if (this.source === undefined && this.ownTimeoutMs === Infinity) {
       const text = `no headers came within ${HEADERS_TIMEOUT_MS} ms`;
       this.endWith("DEADLINE_EXCEEDED", text, "DEADLINE", undefined);
     } else if (!this.#isRead && nowMs - this.createdMs >= UNREAD_TIMEOUT_MS) {
@@ -207,8 +210,8 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
 
   protected succeeded(attempt: ClientAttempt): void {
     this.#pump?.stop();
-    if (this.last === undefined) {
-      this.last = attempt;
+    if (this.source === undefined) {
+      this.source = attempt;
       this.#adopt(attempt);
     }
     attempt.inbox?.end();
@@ -219,7 +222,7 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
   protected failed(error: RpcError): void {
     this.#pump?.stop();
     this.#error = error;
-    this.report(this.attempt);
+    this.report(this.last);
     this.#tellHeader();
     if (this.#inbox !== undefined) {
       // What came before the failure is still read, unless the reader is the one who ended it.
@@ -245,7 +248,7 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
   }
 
   #headerNow(): Metadata {
-    return this.last?.header === undefined ? emptyMetadata : metadataFromPairs(this.last.header);
+    return this.source?.header === undefined ? emptyMetadata : metadataFromPairs(this.source.header);
   }
 
   #tellHeader(): void {

@@ -1,19 +1,29 @@
 /**
- * Where a channel's peers come from: one address, several, or a server in this process.
+ * Where a channel's peers come from: one address, several, a resolver, or a server in this process.
  */
+import { describeValue } from "../call/options.ts";
+import { isResolver, type PeerInit, type Resolver } from "../fleet/discover/resolver.ts";
 import { addressText, isLocal, parseAddress } from "../wire/transport/address.ts";
 import type { Dial } from "../wire/transport/client-connection.ts";
 import { type InProcess, inProcessDial, isInProcess } from "../wire/transport/in-process.ts";
+import { connectRacing } from "../wire/transport/happy-eyeballs.ts";
+import { type Discovered, watchResolver } from "./discovery.ts";
 import { connectWithTls } from "./tls-dial.ts";
 import type { ClientTlsOptions } from "../world/network.ts";
 import type { World } from "../world/world.ts";
 
-/** A text, several, or a server in this process. */
-export type Target = string | readonly string[] | InProcess;
+/** A text, several, a resolver, or a server in this process. */
+export type Target = string | readonly string[] | Resolver | InProcess;
 
 /** One peer before it is dialled. */
 export interface PeerTarget {
+  /** Stable across reconnects; the address unless a resolver says otherwise. */
+  readonly id: string;
   readonly address: string;
+  readonly zone: string | undefined;
+  readonly version: string | undefined;
+  readonly weight: number | undefined;
+  readonly tier: number | undefined;
   readonly authority: string;
   readonly dial: Dial;
 }
@@ -27,11 +37,30 @@ export interface TargetSecurity {
   readonly serverName: string | undefined;
 }
 
+/** What a target means. */
+export interface ParsedTarget {
+  /** Those that are known at once. */
+  readonly peers: readonly PeerTarget[];
+  readonly isInProcess: boolean;
+  /** Watches for others; gives back what ends that. */
+  readonly watch: ((channel: Discovered) => () => void) | undefined;
+}
+
 /** Parses a target. TypeError or RangeError for what is none, an empty list, or plaintext off loopback that was not asked for. */
-export function peersOf(target: unknown, world: World, security: TargetSecurity): readonly PeerTarget[] {
+export function peersOf(target: unknown, world: World, security: TargetSecurity): ParsedTarget {
   if (isInProcess(target)) {
     if (security.tls !== undefined) throw new TypeError("a server in this process is reached without TLS");
-    return [{ address: "in-process", authority: "localhost", dial: (events) => target[inProcessDial](events) }];
+    const dial: Dial = (events) => target[inProcessDial](events);
+    const peers = [plainPeer({ address: "in-process" }, "in-process", "localhost", dial)];
+    return { peers, isInProcess: true, watch: undefined };
+  }
+  if (isResolver(target)) {
+    const targetOf = (peer: PeerInit): PeerTarget => peerOf(peer, world, security);
+    return {
+      peers: [],
+      isInProcess: false,
+      watch: (channel) => watchResolver(world, target, targetOf, channel),
+    };
   }
   const texts: readonly unknown[] = Array.isArray(target) ? target : [target];
   if (texts.length === 0) throw new RangeError("the target must have at least one address, got an empty list");
@@ -40,17 +69,19 @@ export function peersOf(target: unknown, world: World, security: TargetSecurity)
   for (const text of texts) {
     if (typeof text !== "string") {
       throw new TypeError(
-        `a target must be "host:port", "unix:/path", a list of them or a server, got ${text === null ? "null" : typeof text}`,
+        `a target must be "host:port", "unix:/path", a list of them, a resolver or a server, got ${text === null ? "null" : typeof text}`,
       );
     }
-    const peer = peerOf(text, world, security);
+    const peer = peerOf({ address: text }, world, security);
     if (!seen.has(peer.address)) peers.push(peer);
     seen.add(peer.address);
   }
-  return peers;
+  return { peers, isInProcess: false, watch: undefined };
 }
 
-function peerOf(text: string, world: World, security: TargetSecurity): PeerTarget {
+function peerOf(init: PeerInit, world: World, security: TargetSecurity): PeerTarget {
+  const text = init.address;
+  if (typeof text !== "string") throw new TypeError(`a peer's address must be a text, got ${describeValue(text)}`);
   const scheme = /^([a-z][a-z+.-]*):\/\//i.exec(text);
   if (scheme !== null && scheme[1] !== "unix") {
     throw new RangeError(
@@ -70,12 +101,15 @@ function peerOf(text: string, world: World, security: TargetSecurity): PeerTarge
   if (tls === undefined && isOffLoopback && security.sendsTokens) {
     throw new TypeError(`token would send credentials in plaintext to ${addressText(address)}: give tls`);
   }
-  return {
-    address: addressText(address),
-    authority: security.serverName ?? (address.kind === "unix" ? "localhost" : addressText(address)),
-    dial: (events) =>
-      tls === undefined
-        ? world.network.connect(address, { tls: undefined, alpn: ["h2"] }, events)
-        : connectWithTls(world, address, tls, events),
-  };
+  const authority = security.serverName ?? (address.kind === "unix" ? "localhost" : addressText(address));
+  return plainPeer(init, addressText(address), authority, (events) =>
+    tls === undefined
+      ? connectRacing(world, address, { tls: undefined, alpn: ["h2"] }, events)
+      : connectWithTls(world, address, tls, events),
+  );
+}
+
+function plainPeer(init: PeerInit, address: string, authority: string, dial: Dial): PeerTarget {
+  const { id = address, zone, version, weight, tier } = init;
+  return { id, address, zone, version, weight, tier, authority, dial };
 }

@@ -1,6 +1,7 @@
 /**
  * Dialling with TLS: the certificates are read from their files first, while the connection already has its socket.
  */
+import { connectRacing } from "../wire/transport/happy-eyeballs.ts";
 import { readClientTls } from "../wire/transport/tls-files.ts";
 import type { ClientTlsOptions, Socket, SocketAddress, SocketEvents, TlsFacts } from "../world/network.ts";
 import type { World } from "../world/world.ts";
@@ -27,7 +28,7 @@ export function connectWithTls(
 ): Socket {
   const late = new LateSocket(world, events);
   tls().then(
-    (options) => late.settle(() => world.network.connect(address, { tls: options, alpn: ["h2"] }, events)),
+    (options) => late.settle(() => connectRacing(world, address, { tls: options, alpn: ["h2"] }, events)),
     (error: unknown) => late.fail(error),
   );
   return late;

@@ -4,8 +4,9 @@
 import type { RpcError } from "../call/error.ts";
 import type { ClientAttempt } from "../wire/transport/client-attempt.ts";
 import type { ChannelCore } from "./channel-core.ts";
-import { ClientCall } from "./client-call.ts";
+import { ClientCall, endedByCaller } from "./client-call.ts";
 import type { ClientMethod } from "./client-method.ts";
+import { fallBack } from "./fall-back.ts";
 import type { CallOptions } from "./options.ts";
 
 // The promise's settlers leave its executor through these two: no closure per call of ours.
@@ -18,8 +19,6 @@ function takeSettlers(resolve: (reply: unknown) => void, reject: (error: unknown
 
 export class UnaryCall extends ClientCall {
   readonly promise: Promise<unknown>;
-  /** The attempt that ended the call, for those who ask for its metadata. */
-  last: ClientAttempt | undefined;
   readonly #request: unknown;
   readonly #resolve: (reply: unknown) => void;
   readonly #reject: (error: unknown) => void;
@@ -33,7 +32,6 @@ export class UnaryCall extends ClientCall {
   ) {
     super(channel, method, options, nowMs);
     this.#request = request;
-    this.last = undefined;
     this.promise = new Promise(takeSettlers);
     this.#resolve = settleResolve;
     this.#reject = settleReject;
@@ -42,23 +40,26 @@ export class UnaryCall extends ClientCall {
   protected get canSendAgain(): boolean {
     return true;
   }
+  protected get onlyRequest(): { readonly message: unknown } | undefined {
+    return { message: this.#request };
+  }
   protected sendRequest(attempt: ClientAttempt): void {
     attempt.send(this.#request, true);
   }
-  attemptAnswered(): void {
+  protected answered(_attempt: ClientAttempt): void {
     // The reply decides.
   }
   attemptWritable(): void {
     // There is one request, and it has been sent.
   }
   protected succeeded(attempt: ClientAttempt): void {
-    this.last = attempt;
     this.report(attempt);
     this.#resolve(attempt.reply);
   }
   protected failed(error: RpcError): void {
-    this.last = this.attempt;
-    this.report(this.attempt);
-    this.#reject(error);
+    this.report(this.last);
+    const { fallback } = this.policy;
+    if (fallback === undefined || endedByCaller(error)) this.#reject(error);
+    else this.#resolve(fallBack(fallback, error, this.method.plan, this.#request));
   }
 }

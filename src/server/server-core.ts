@@ -17,6 +17,7 @@ import {
   NAME_GRPC_ENCODING,
   NAME_GRPC_TIMEOUT,
   NAME_PRIORITY,
+  NAME_REPEAT,
   NAME_TRACEPARENT,
   NAME_USER_AGENT,
   RAW_CALL_ID,
@@ -98,6 +99,7 @@ export class ServerCore implements ServerConnectionOwner {
     let unknownEncoding = "";
     let accepts: string | undefined;
     let priority: string | undefined;
+    let mayRepeat = true;
     let pairs: (string | Uint8Array)[] | undefined;
     let badName = "";
     for (let i = 0; i < section.count; i++) {
@@ -125,6 +127,9 @@ export class ServerCore implements ServerConnectionOwner {
           break;
         case NAME_PRIORITY:
           priority = field.value;
+          break;
+        case NAME_REPEAT:
+          if (field.value === "no") mayRepeat = false;
           break;
         case NAME_TRACEPARENT:
         case NAME_CALL_ID:
@@ -163,6 +168,7 @@ export class ServerCore implements ServerConnectionOwner {
     const call = new ServerCall(this, exchange, route, exchange.connection.receivedAtMs);
     call.requestPairs = pairs;
     if (priority === "critical" || priority === "sheddable") call.priority = priority;
+    call.mayRepeat = mayRepeat;
     this.#readIds(call, section);
     call.begin(timeoutMs, ends);
   }

@@ -86,7 +86,7 @@ describe("a deadline", () => {
           yield {};
         },
       },
-      { isInProcess: true, server: { world }, client: { world, timeoutMs: 100 } },
+      { isInProcess: true, server: { world }, client: { world, policy: { timeoutMs: 100 } } },
     );
     await pair.client.add({});
     await all(pair.client.down({}));

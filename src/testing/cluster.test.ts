@@ -120,7 +120,7 @@ test("clients call from the host that is named, each over connections of its own
   await using cluster = createCluster();
   cluster.serve("calc", 2, calculator);
   const here = cluster.client(Calculator, "calc");
-  const there = cluster.client(Calculator, "calc", { host: "laptop", timeoutMs: 500 });
+  const there = cluster.client(Calculator, "calc", { host: "laptop", policy: { timeoutMs: 500 } });
   assert.equal((await cluster.settle(here.add({ a: 1, b: 2 }))).result, 3);
   cluster.inject({ kind: "partition", between: ["laptop", "calc"] });
   assert.equal((await cluster.settle(here.add({ a: 2, b: 2 }))).result, 4);
@@ -148,7 +148,7 @@ test("refuses names and numbers that cannot be", async () => {
   assert.throws(() => cluster.serve("other", 0, calculator), /replicas must be 1\.\.1000, got 0/);
   assert.throws(() => cluster.client(Calculator, "nothing"), /nothing is served as "nothing"/);
   assert.throws(() => cluster.client(Calculator, "calc", { host: "calc/0" }), /cannot be on "calc\/0"/);
-  assert.throws(() => cluster.client(Calculator, "calc", { timeoutMs: 0 }), RangeError);
+  assert.throws(() => cluster.client(Calculator, "calc", { policy: { timeoutMs: 0 } }), RangeError);
   assert.throws(() => cluster.target("nothing"), /nothing is served as "nothing"/);
 });
 

@@ -23,7 +23,9 @@ const clientHost = "client";
 export type Injection = NetworkInjection | CallInjection;
 
 /** A client's options, less those that the cluster gives itself. */
-export interface ClusterClientOptions extends ClientOptions, Omit<ChannelOptions, "world" | "plaintext" | "tls"> {
+export interface ClusterClientOptions<C extends AnyContract = AnyContract>
+  extends ClientOptions<C>,
+    Omit<ChannelOptions, "world" | "plaintext" | "tls"> {
   /** The host that it calls from. Default "client". It must not be one of a replica, which may crash: RangeError. */
   readonly host?: string | undefined;
 }
@@ -54,7 +56,7 @@ export interface Cluster extends AsyncDisposable {
    * A client of what is served under this name, closed with the cluster. It stands on a channel, and so on connections, of its own.
    * RangeError for a name that is not served; as `createClient` for what is no contract or option.
    */
-  client<C extends AnyContract>(contract: C, name: string, options?: ClusterClientOptions): Client<C>;
+  client<C extends AnyContract>(contract: C, name: string, options?: ClusterClientOptions<NoInfer<C>>): Client<C>;
   /** Plans faults, counted from now; a peer is a replica (`shop/1`), a service (`shop`) or `client`. RangeError for what cannot be, at once. */
   inject(...plan: readonly Injection[]): void;
   /** Lets so much virtual time pass. */
@@ -129,7 +131,7 @@ class SimulatedCluster implements Cluster {
     return known.server;
   }
 
-  client<C extends AnyContract>(contract: C, name: string, options: ClusterClientOptions = {}): Client<C> {
+  client<C extends AnyContract>(contract: C, name: string, options: ClusterClientOptions<NoInfer<C>> = {}): Client<C> {
     const { host = clientHost, ...rest } = options;
     if (host.includes("/") || this.targets.has(host))
       throw new RangeError(`a client cannot be on "${host}", a replica's`);

@@ -4,7 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { Listener, Network, Socket, SocketAddress, SocketEvents } from "../world/network.ts";
+import { isAddressLiteral } from "../world/address-literal.ts";
+import type { Listener, Network, ResolveResult, Socket, SocketAddress, SocketEvents } from "../world/network.ts";
 import { NetworkRecorder } from "./network-recorder.ts";
 
 /** A network under test, and how to wait in its kind of time. */
@@ -17,6 +18,9 @@ export interface NetworkUnderTest {
   connectAddress(listening: SocketAddress): SocketAddress;
   /** An address at which nobody listens. */
   readonly emptyAddress: SocketAddress;
+  /** A name of the server's machine, at which the client finds what listens at `listenAddress`; and one that has no address. */
+  readonly serverName: string;
+  readonly unknownName: string;
   settle<T>(promise: Promise<T>): Promise<T>;
   /** Lets all that is under way come to its end. */
   quiet(): Promise<void>;
@@ -32,9 +36,18 @@ interface Pair {
 
 const MiB = 1024 * 1024;
 
-/** Registers the suite with node:test under `name`; `make` gives each test a network of its own. */
-export function networkSuite(name: string, make: () => Promise<NetworkUnderTest>): void {
-  const test = (claim: string, body: (rig: Rig) => Promise<void>): void => {
+type Test = (claim: string, body: (rig: Rig) => Promise<void>) => void;
+
+/**
+ * Registers the suite with node:test under `name`; `make` gives each test a network of its own. `isNamed`: where it listens can be
+ * found by name, so not a Unix path.
+ */
+export function networkSuite(
+  name: string,
+  make: () => Promise<NetworkUnderTest>,
+  { isNamed }: { readonly isNamed: boolean },
+): void {
+  const test: Test = (claim, body) => {
     it(claim, { timeout: 30_000 }, async () => {
       const rig = new Rig(await make());
       try {
@@ -50,10 +63,10 @@ export function networkSuite(name: string, make: () => Promise<NetworkUnderTest>
     pressure(test);
     connecting(test);
     manners(test);
+    resolving(test);
+    if (isNamed) names(test);
   });
 }
-
-type Test = (claim: string, body: (rig: Rig) => Promise<void>) => void;
 
 function streams(test: Test): void {
   test("brings every byte once and in order, both ways at once", async (rig) => {
@@ -318,6 +331,63 @@ function manners(test: Test): void {
     rig.connect(rig.network.connectAddress(listener.address), second);
     await rig.settle(second.saw("opened"));
     assert.equal(second.isClosed, false);
+  });
+}
+
+function resolving(test: Test): void {
+  test("resolves an address to itself, once and not from inside the call", async (rig) => {
+    for (const literal of ["127.0.0.1", "::1", "10.1.2.3"]) {
+      const told: ResolveResult[] = [];
+      rig.network.client.resolve(literal, (result) => told.push(result));
+      assert.deepEqual(told, []);
+      await rig.quiet();
+      assert.deepEqual(told, [{ addresses: [literal] }]);
+    }
+  });
+
+  test("says in the resolve phase, and with the name, that a name has no address", async (rig) => {
+    const { client, unknownName } = rig.network;
+    const result = await rig.settle(new Promise<ResolveResult>((done) => client.resolve(unknownName, done)));
+    assert.ok("error" in result, JSON.stringify(result));
+    assert.equal(result.error.phase, "resolve");
+    assert.equal(result.error.code, "ENOTFOUND");
+    assert.ok(result.error.text.includes(unknownName), result.error.text);
+  });
+
+  test("tells nothing once the asking was cancelled, and a second cancel does nothing", async (rig) => {
+    const { client, serverName, unknownName } = rig.network;
+    const told: ResolveResult[] = [];
+    for (const name of ["127.0.0.1", serverName, unknownName]) {
+      const cancel = client.resolve(name, (result) => told.push(result));
+      cancel();
+      cancel();
+    }
+    // This one is answered after them.
+    await rig.settle(new Promise<ResolveResult>((done) => client.resolve(serverName, done)));
+    await rig.quiet();
+    assert.deepEqual(told, []);
+  });
+}
+
+function names(test: Test): void {
+  test("resolves a name to addresses, at one of which it is reached", async (rig) => {
+    const { listener } = await rig.listen();
+    assert.ok(listener.address.kind === "tcp");
+    const { client, serverName } = rig.network;
+    const result = await rig.settle(new Promise<ResolveResult>((done) => client.resolve(serverName, done)));
+    assert.ok("addresses" in result, JSON.stringify(result));
+    assert.ok(result.addresses.every(isAddressLiteral), result.addresses.join());
+    const outcomes: string[] = [];
+    for (const host of result.addresses) {
+      const recorder = new NetworkRecorder();
+      const socket = rig.connect({ ...listener.address, host }, recorder);
+      await rig.settle(recorder.until(() => recorder.happenings.length > 0));
+      outcomes.push(recorder.happenings[0] ?? "");
+      const text = `${host.includes(":") ? `[${host}]` : host}:${listener.address.port}`;
+      if (recorder.isClosed) assert.ok(recorder.error?.text.includes(text), recorder.error?.text);
+      else socket.destroy();
+    }
+    assert.ok(outcomes.includes("opened"), outcomes.join());
   });
 }
 

@@ -1,8 +1,19 @@
 /**
  * The network that joins the simulated hosts: names and addresses, who listens where, and the links between any two.
  */
-import type { ListenRequest, Listener, Network, NetworkError, SocketAddress, SocketEvents } from "../world/network.ts";
-import { addressText } from "../world/node-network-error.ts";
+import { isAddressLiteral } from "../world/address-literal.ts";
+import type {
+  ConnectOptions,
+  ListenRequest,
+  Listener,
+  Network,
+  NetworkError,
+  NetworkPhase,
+  ResolveResult,
+  SocketAddress,
+  SocketEvents,
+} from "../world/network.ts";
+import { addressText, hostPort } from "../world/node-network-error.ts";
 import { afterIo } from "./after-io.ts";
 import { dial } from "./dial.ts";
 import { CallbackEvent } from "./event-queue.ts";
@@ -10,12 +21,23 @@ import { Host } from "./host.ts";
 import { conditionsBetweenHosts, conditionsWithinHost, Link, type LinkConditions } from "./link.ts";
 import type { Process } from "./process.ts";
 import type { SimulatedListener } from "./simulated-listener.ts";
+import { SimulatedNames } from "./simulated-names.ts";
 import { SimulatedSocket } from "./simulated-socket.ts";
 import type { Universe } from "./universe.ts";
 
 /** How long an address that is nobody's keeps a caller waiting before a router says so. */
 const unreachableMs = 3000;
+/** How long a name server takes. */
 const resolveMs = 1;
+/** When Linux gives up on an address that never answers: 1 s and six times twice as long. */
+const silentMs = 127_000;
+/** A round trip to a machine that refuses. */
+const refusalMs = 1;
+
+/** Where a dial goes: to a host, or into a failure after some time. */
+type Destination =
+  | { readonly host: Host; readonly ip: string }
+  | { readonly code: string; readonly phase: NetworkPhase; readonly delayMs: number };
 
 export interface NetworkSettings {
   /** What differs from the defaults on links between hosts. */
@@ -27,6 +49,7 @@ export interface NetworkSettings {
 
 export class SimulatedNetwork {
   readonly hosts = new Map<string, Host>();
+  readonly names = new SimulatedNames();
   private readonly universe: Universe;
   private readonly settings: NetworkSettings;
   private readonly byIp = new Map<string, Host>();
@@ -74,23 +97,24 @@ export class SimulatedNetwork {
   }
 
   private endpoint(process: Process): Network {
-    return {
+    return this.names.serve({
       connect: (address, options, events) => this.connect(process, address, options, events),
+      resolve: (host, done) => this.resolve(process, host, done),
       listen: (request) => this.listen(process, request),
-    };
+    });
   }
 
   private connect(
     process: Process,
     address: SocketAddress,
-    options: Parameters<Network["connect"]>[1],
+    options: ConnectOptions,
     events: SocketEvents,
   ): SimulatedSocket {
     const { universe } = this;
     const from = process.host;
     const id = this.idNext;
     this.idNext += 2;
-    const to = address.kind === "unix" ? from : this.resolve(from, address.host);
+    const place = this.destination(from, address);
     const target = addressText(address);
     const socket = new SimulatedSocket(id, process, target, "", events);
     if (!process.isAlive) {
@@ -98,16 +122,17 @@ export class SimulatedNetwork {
       from.sockets.delete(socket);
       return socket;
     }
-    if (to === undefined || (address.kind === "tcp" && !isPort(address.port))) {
-      this.failLater(socket, address, target);
+    if (!("host" in place)) {
+      this.failLater(socket, place, target);
       return socket;
     }
+    const to = place.host;
     if (options.tls !== undefined) {
       const identities = options.tls.cert === undefined ? undefined : this.identitiesOf(from);
       socket.hello = { alpn: options.alpn, identities };
     }
     const isLoopback = to === from;
-    const serverAddress = address.kind === "unix" ? address.path : `${to.ip}:${address.port}`;
+    const serverAddress = address.kind === "unix" ? address.path : hostPort(place.ip, address.port);
     dial({
       universe,
       socket,
@@ -123,15 +148,46 @@ export class SimulatedNetwork {
     return socket;
   }
 
-  private failLater(socket: SimulatedSocket, address: SocketAddress, target: string): void {
-    const isIp = address.kind === "tcp" && /^[\d.]+$|:/.test(address.host);
-    const isBad = address.kind === "tcp" && !isPort(address.port);
-    const code = isBad ? "ERR_SOCKET_BAD_PORT" : isIp ? "EHOSTUNREACH" : "ENOTFOUND";
-    const phase = isBad || isIp ? "connect" : "resolve";
-    const delayMs = isBad ? 0 : isIp ? unreachableMs : resolveMs;
+  private failLater(
+    socket: SimulatedSocket,
+    failure: Exclude<Destination, { readonly host: Host }>,
+    target: string,
+  ): void {
+    const { code, phase, delayMs } = failure;
+    if (delayMs === Number.POSITIVE_INFINITY) return;
     const event = new CallbackEvent(() => socket.failed(code, `${target}: ${phase}: ${code}`, phase));
     socket.onGivenUp = () => this.universe.cancel(event);
     this.universe.schedule(event, this.universe.nowMs + delayMs);
+  }
+
+  /** Calls back in the process's I/O phase, as Node does: at once for an address, else when the name server has answered. */
+  private resolve(process: Process, name: string, done: (result: ResolveResult) => void): () => void {
+    const result = this.resultFor(name);
+    let isCancelled = false;
+    const event = new CallbackEvent(() =>
+      afterIo(process, () => {
+        if (!isCancelled && result !== undefined) done(result);
+      }),
+    );
+    if (isAddressLiteral(name)) event.fire();
+    else this.universe.schedule(event, this.universe.nowMs + resolveMs);
+    return () => {
+      isCancelled = true;
+      this.universe.cancel(event);
+    };
+  }
+
+  /** Undefined: never answered. */
+  private resultFor(name: string): ResolveResult | undefined {
+    if (isAddressLiteral(name)) return { addresses: [name] };
+    const answer = this.names.answerFor(name);
+    if (answer?.kind === "addresses") return { addresses: answer.addresses };
+    if (answer?.kind === "silence") return undefined;
+    const host = this.hosts.get(name);
+    if (answer === undefined && host !== undefined) return { addresses: [host.ip] };
+    if (answer === undefined && isLoopbackName(name)) return { addresses: ["127.0.0.1"] };
+    const code = answer?.code ?? "ENOTFOUND";
+    return { error: { phase: "resolve", code, text: `getaddrinfo ${code} ${name}` } };
   }
 
   private listen(process: Process, request: ListenRequest): Promise<Listener> {
@@ -162,9 +218,9 @@ export class SimulatedNetwork {
     const isLoopback = isLoopbackName(address.host);
     const isAny = address.host === "0.0.0.0" || address.host === "::" || address.host === "";
     if (!isLoopback && !isAny) {
-      const owner = this.resolve(host, address.host);
-      if (owner === undefined) return listenError("ENOTFOUND", address);
-      if (owner !== host) return listenError("EADDRNOTAVAIL", address);
+      const place = this.placeOf(host, address.host);
+      if (!("host" in place)) return listenError("ENOTFOUND", address);
+      if (place.host !== host) return listenError("EADDRNOTAVAIL", address);
     }
     if (address.port !== 0 && isTaken(host, address.port)) return listenError("EADDRINUSE", address);
     const port = address.port === 0 ? host.ephemeralPort((candidate) => isTaken(host, candidate)) : address.port;
@@ -194,9 +250,28 @@ export class SimulatedNetwork {
     };
   }
 
-  private resolve(from: Host, name: string): Host | undefined {
-    if (isLoopbackName(name) || name === "0.0.0.0" || name === "::") return from;
-    return this.hosts.get(name) ?? this.byIp.get(name);
+  private destination(from: Host, address: SocketAddress): Destination {
+    if (address.kind === "unix") return { host: from, ip: from.ip };
+    if (!isPort(address.port)) return { code: "ERR_SOCKET_BAD_PORT", phase: "connect", delayMs: 0 };
+    return this.placeOf(from, address.host);
+  }
+
+  /** Where a name or an address leads. Of several addresses of a name it is the first: racing them is not the network's. */
+  private placeOf(from: Host, name: string): Destination {
+    const answer = this.names.answerFor(name);
+    if (answer?.kind === "failure") return { code: answer.code, phase: "resolve", delayMs: resolveMs };
+    if (answer?.kind === "silence") return { code: "", phase: "resolve", delayMs: Number.POSITIVE_INFINITY };
+    const ip = answer?.addresses[0] ?? name;
+    if (isLoopbackName(ip) || ip === "0.0.0.0" || ip === "::") return { host: from, ip: from.ip };
+    const holder = this.names.holderOf(ip);
+    if (holder === "black-hole") return { code: "ETIMEDOUT", phase: "connect", delayMs: silentMs };
+    if (holder === "refusing") return { code: "ECONNREFUSED", phase: "connect", delayMs: refusalMs };
+    if (holder !== undefined) return { host: this.host(holder.host), ip };
+    const host = this.hosts.get(ip) ?? this.byIp.get(ip);
+    if (host !== undefined) return { host, ip: host.ip };
+    return isAddressLiteral(ip)
+      ? { code: "EHOSTUNREACH", phase: "connect", delayMs: unreachableMs }
+      : { code: "ENOTFOUND", phase: "resolve", delayMs: resolveMs };
   }
 
   private identitiesOf(host: Host): readonly string[] {

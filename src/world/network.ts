@@ -101,13 +101,32 @@ export interface ListenRequest {
   failed(error: NetworkError): void;
 }
 
+/** How to connect. */
+export interface ConnectOptions {
+  /** Undefined: plaintext. */
+  readonly tls: ClientTlsOptions | undefined;
+  /** ALPN protocols offered, most wanted first. */
+  readonly alpn: readonly string[];
+  /**
+   * The name that the address was resolved from: in TLS it is what the peer must prove and what SNI says, unless `serverName` says
+   * otherwise. Default the address's own host.
+   */
+  readonly name?: string | undefined;
+}
+
+/** What a name resolves to: at least one address literal, or why there is none (phase `resolve`). */
+export type ResolveResult = { readonly addresses: readonly string[] } | { readonly error: NetworkError };
+
 export interface Network {
   /** Begins to connect; never throws for what the network does, it says so by `closed`. */
-  connect(
-    address: SocketAddress,
-    options: { readonly tls: ClientTlsOptions | undefined; readonly alpn: readonly string[] },
-    events: SocketEvents,
-  ): Socket;
+  connect(address: SocketAddress, options: ConnectOptions, events: SocketEvents): Socket;
+  /**
+   * The addresses of a name, IPv6 and IPv4 mixed, in the order in which the system would dial them (RFC 6724). An address
+   * literal resolves to itself, without being looked up. Never throws and never rejects: `done` is called once, not from inside
+   * this call, unless the function that is given back was called before. A look-up that hangs is not ended by us: who waits
+   * bounds the wait and cancels.
+   */
+  resolve(host: string, done: (result: ResolveResult) => void): () => void;
   /** Rejects with an Error whose `cause` is a {@link NetworkError} if it cannot listen. */
   listen(request: ListenRequest): Promise<Listener>;
 }

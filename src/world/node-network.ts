@@ -1,24 +1,29 @@
 /**
- * The network, done by node:net and node:tls: connects to every address of a name in turn (RFC 8305, happy eyeballs),
- * TCP_NODELAY on, TCP keepalive off (HTTP/2 PING does that work), sockets half-open until their owner ends them.
+ * The network, done by node:net and node:tls: TCP_NODELAY on, TCP keepalive off (HTTP/2 PING does that work), sockets half-open
+ * until their owner ends them. A name is connected as node:net does it, one address after the other; who wants them to race
+ * (RFC 8305) asks `resolve` and connects to the addresses.
  */
-import { connect, type LookupFunction, Socket as NetSocket } from "node:net";
+import { connect, isIP, type LookupFunction, Socket as NetSocket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
-import type { ClientTlsOptions, Network, SocketAddress, SocketEvents } from "./network.ts";
+import type { ConnectOptions, Network, SocketAddress, SocketEvents } from "./network.ts";
 import { listenOn } from "./node-listener.ts";
 import { addressText } from "./node-network-error.ts";
+import { createNodeResolve } from "./node-resolve.ts";
 import { NodeSocket } from "./node-socket.ts";
 import { clientTlsOptions } from "./node-tls.ts";
 
-/** How long one address may take before the next is tried (RFC 8305 recommends 250 ms). The last one is not cut. */
+/** How long node:net gives each address of a name but the last, which it does not cut. */
 const ATTEMPT_DELAY_MS = 250;
 
 /** Node's network. `lookup` replaces the system's name resolution. */
 export function createNodeNetwork(options: { readonly lookup?: LookupFunction | undefined } = {}): Network {
   const { lookup } = options;
   return {
-    connect: (address, { tls, alpn }, events) =>
-      tls === undefined ? connectPlain(address, lookup, events) : connectWithTls(address, lookup, tls, alpn, events),
+    connect: (address, options, events) =>
+      options.tls === undefined
+        ? connectPlain(address, lookup, events)
+        : connectWithTls(address, lookup, options.tls, options, events),
+    resolve: createNodeResolve(lookup),
     listen: listenOn,
   };
 }
@@ -36,15 +41,16 @@ function connectPlain(address: SocketAddress, lookup: LookupFunction | undefined
 function connectWithTls(
   address: SocketAddress,
   lookup: LookupFunction | undefined,
-  tls: ClientTlsOptions,
-  alpn: readonly string[],
+  tls: NonNullable<ConnectOptions["tls"]>,
+  { alpn, name }: ConnectOptions,
   events: SocketEvents,
 ): NodeSocket {
+  const named = name === undefined || address.kind === "unix" ? address : { ...address, host: name };
   const stream = orFailed(() => {
     // node:tls takes allowHalfOpen too (since 13.11); its types do not know.
     const options: ConnectionOptions & { readonly allowHalfOpen: true } = {
       ...placeOf(address, lookup),
-      ...clientTlsOptions(tls, alpn, address),
+      ...clientTlsOptions(tls, alpn, named),
       allowHalfOpen: true,
     };
     return connectTls(options);
@@ -73,6 +79,7 @@ function cutIfItself(stream: NetSocket, address: SocketAddress): boolean {
 }
 
 type Place =
+  | { host: string; port: number; autoSelectFamily: false }
   | {
       host: string;
       port: number;
@@ -84,9 +91,11 @@ type Place =
 
 function placeOf(address: SocketAddress, lookup: LookupFunction | undefined): Place {
   if (address.kind === "unix") return { path: address.path };
+  const { host, port } = address;
+  if (isIP(host) !== 0) return { host, port, autoSelectFamily: false };
   return {
-    host: address.host,
-    port: address.port,
+    host,
+    port,
     autoSelectFamily: true,
     autoSelectFamilyAttemptTimeout: ATTEMPT_DELAY_MS,
     ...(lookup !== undefined && { lookup }),

@@ -102,6 +102,7 @@ function tellingWorld(written: () => void): World {
     ...nodeWorld,
     network: {
       listen: (request) => network.listen(request),
+      resolve: (host, done) => network.resolve(host, done),
       connect(address, options, events) {
         const socket = network.connect(address, options, events);
         const write = socket.write.bind(socket);

@@ -31,14 +31,18 @@ function setUp(cluster: Cluster): Setting {
     const end = socket.end.bind(socket);
     return Object.defineProperty(socket, "end", { value: () => (ends++, end()) });
   };
-  const noting: World = { ...world, network: { connect, listen: (request) => world.network.listen(request) } };
+  const noting: World = { ...world, network: {
+      connect,
+      listen: (request) => world.network.listen(request),
+      resolve: (host, done) => world.network.resolve(host, done),
+    } };
   const channel = createChannel(cluster.target("shop"), { world: noting, plaintext: true }) as HoldfastChannel;
   const setting: Setting = { channel, dialsMs, ended: () => ends, isRefusing: false };
   return setting;
 }
 
 function engineOf({ channel }: Setting): Http2Connection {
-  const engine = channel.core.links[0]?.connection?.engine;
+  const engine = channel.core.peers[0]?.link.connection?.engine;
   assert.ok(engine !== undefined, "no connection is ready");
   return engine;
 }

@@ -2,7 +2,16 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { Effect } from "../../call/method.ts";
-import { backoffMs, decideRepeat, type FailedAttempt } from "./attempts.ts";
+import {
+  codeBits,
+  decideRepeat,
+  type FailedAttempt,
+  isOverload,
+  mayCopy,
+  type OverdueCall,
+  REPEATED_CODES,
+  type Repeat,
+} from "./attempts.ts";
 
 const EFFECTS: readonly Effect[] = ["none", "idempotent", "once", "unknown"];
 
@@ -10,86 +19,109 @@ const EFFECTS: readonly Effect[] = ["none", "idempotent", "once", "unknown"];
 const LOST: FailedAttempt = {
   code: "UNAVAILABLE",
   reached: "maybe",
-  isConnectionLost: true,
   isCommitted: false,
   retryAfterMs: undefined,
   effect: "none",
+  codes: REPEATED_CODES,
   attempts: 1,
   attemptsMax: 3,
   unreached: 0,
   peers: 1,
-  isRepeatable: true,
+  canSendAgain: true,
+  mayRepeat: true,
+  marks: 0,
+  isDeduplicated: false,
 };
-const UNREACHED: FailedAttempt = { ...LOST, reached: "no", isConnectionLost: false, attempts: 0, unreached: 1 };
-
-const words = (failed: FailedAttempt): string => {
-  const repeat = decideRepeat(failed);
-  return repeat.kind === "fail" ? "fail" : repeat.counts ? "counted" : "free";
-};
+const UNREACHED: FailedAttempt = { ...LOST, reached: "no", attempts: 0, unreached: 1 };
 
 describe("whether a failed attempt is followed by another", () => {
   it("follows the table: who was reached, what the effect allows, how the attempt ended", () => {
-    const table: readonly [change: Partial<FailedAttempt>, base: FailedAttempt, expected: string][] = [
-      [{}, LOST, "counted"],
-      [{ effect: "idempotent" }, LOST, "counted"],
+    const table: readonly [change: Partial<FailedAttempt>, base: FailedAttempt, expected: Repeat][] = [
+      [{}, LOST, "charged"],
+      [{ effect: "idempotent" }, LOST, "charged"],
       [{ effect: "once" }, LOST, "fail"],
+      [{ effect: "once", isDeduplicated: true }, LOST, "charged"],
       [{ effect: "unknown" }, LOST, "fail"],
-      [{ isConnectionLost: false, reached: "yes" }, LOST, "fail"],
-      [{ attempts: 2 }, LOST, "counted"],
+      [{ effect: "unknown", isDeduplicated: true }, LOST, "fail"],
+      [{ reached: "yes" }, LOST, "charged"],
+      [{ reached: "yes", code: "INTERNAL" }, LOST, "charged"],
+      [{ reached: "yes", code: "UNKNOWN" }, LOST, "charged"],
+      [{ reached: "yes", code: "DATA_LOSS" }, LOST, "charged"],
+      [{ code: "DEADLINE_EXCEEDED" }, LOST, "charged"],
+      [{ code: "ABORTED" }, LOST, "fail"],
+      [{ code: "NOT_FOUND" }, LOST, "fail"],
+      [{ code: "INTERNAL", codes: codeBits(["UNAVAILABLE"]) }, LOST, "fail"],
+      [{ code: "RESOURCE_EXHAUSTED" }, LOST, "fail"],
+      [{ code: "RESOURCE_EXHAUSTED", retryAfterMs: 0 }, LOST, "charged"],
+      [{ code: "RESOURCE_EXHAUSTED", retryAfterMs: 0, effect: "unknown" }, LOST, "fail"],
+      [{ attempts: 2 }, LOST, "charged"],
       [{ attempts: 3 }, LOST, "fail"],
+      [{ attempts: 300, attemptsMax: Infinity }, LOST, "charged"],
       [{ isCommitted: true }, LOST, "fail"],
-      [{ isRepeatable: false }, LOST, "fail"],
+      [{ canSendAgain: false }, LOST, "fail"],
       [{ retryAfterMs: -1 }, LOST, "fail"],
-      [{ retryAfterMs: 0 }, LOST, "counted"],
+      [{ retryAfterMs: 0 }, LOST, "charged"],
+      [{ mayRepeat: false }, LOST, "fail"],
+      [{ marks: 1 }, LOST, "charged"],
+      [{ marks: 2 }, LOST, "poison"],
+      [{ marks: 2, isCommitted: true }, LOST, "fail"],
       [{}, UNREACHED, "free"],
       [{ effect: "unknown" }, UNREACHED, "free"],
       [{ effect: "once" }, UNREACHED, "free"],
-      [{ unreached: 2 }, UNREACHED, "counted"],
+      [{ mayRepeat: false }, UNREACHED, "free"],
+      [{ code: "RESOURCE_EXHAUSTED" }, UNREACHED, "free"],
+      [{ attemptsMax: 1 }, UNREACHED, "free"],
+      [{ unreached: 2 }, UNREACHED, "charged"],
+      [{ unreached: 2, effect: "unknown" }, UNREACHED, "charged"],
       [{ unreached: 2, peers: 2 }, UNREACHED, "free"],
       [{ unreached: 3, peers: 2, attempts: 2 }, UNREACHED, "fail"],
       [{ unreached: 4 }, UNREACHED, "fail"],
       [{ retryAfterMs: -1 }, UNREACHED, "fail"],
       [{ isCommitted: true }, UNREACHED, "fail"],
-      [{ isRepeatable: false }, UNREACHED, "fail"],
+      [{ canSendAgain: false }, UNREACHED, "fail"],
     ];
     for (const [change, base, expected] of table) {
-      assert.equal(words({ ...base, ...change }), expected, JSON.stringify(change));
+      assert.equal(decideRepeat({ ...base, ...change }), expected, JSON.stringify(change));
     }
   });
 
   const failed: fc.Arbitrary<FailedAttempt> = fc.record({
-    code: fc.constantFrom("UNAVAILABLE", "INTERNAL", "UNKNOWN", "CANCELLED"),
+    code: fc.constantFrom("UNAVAILABLE", "INTERNAL", "UNKNOWN", "CANCELLED", "RESOURCE_EXHAUSTED", "NOT_FOUND"),
     reached: fc.constantFrom("no", "maybe", "yes"),
-    isConnectionLost: fc.boolean(),
     isCommitted: fc.boolean(),
     retryAfterMs: fc.option(fc.integer({ min: -5, max: 5_000 }), { nil: undefined }),
     effect: fc.constantFrom(...EFFECTS),
+    codes: fc.constantFrom(0, REPEATED_CODES),
     attempts: fc.nat(6),
     attemptsMax: fc.integer({ min: 1, max: 5 }),
     unreached: fc.nat(8),
     peers: fc.integer({ min: 1, max: 4 }),
-    isRepeatable: fc.boolean(),
+    canSendAgain: fc.boolean(),
+    mayRepeat: fc.boolean(),
+    marks: fc.nat(2),
+    isDeduplicated: fc.boolean(),
   });
 
   it("is never after the commit point, a stream no longer held, or the server's no", () => {
     fc.assert(
       fc.property(failed, (attempt) => {
-        const mustFail = attempt.isCommitted || !attempt.isRepeatable || (attempt.retryAfterMs ?? 0) < 0;
-        if (mustFail) assert.equal(words(attempt), "fail");
+        const mustEnd = attempt.isCommitted || !attempt.canSendAgain || (attempt.retryAfterMs ?? 0) < 0;
+        if (mustEnd) assert.ok(["fail", "poison"].includes(decideRepeat(attempt)));
       }),
     );
   });
 
-  it("is never a second execution of what may not be executed twice", () => {
+  it("is never a second execution of what may not be executed twice, nor below one who repeats", () => {
     fc.assert(
       fc.property(failed, (attempt) => {
-        const isUnsafe = attempt.effect === "once" || attempt.effect === "unknown";
-        if (attempt.reached !== "no" && isUnsafe) assert.equal(words(attempt), "fail");
+        const { effect, isDeduplicated, mayRepeat, reached } = attempt;
+        const isUnsafe = effect === "unknown" || (effect === "once" && !isDeduplicated) || !mayRepeat;
+        if (reached !== "no" && isUnsafe) assert.ok(["fail", "poison"].includes(decideRepeat(attempt)));
       }),
     );
   });
 
-  it("comes to an end whatever happens: at most attemptsMax counted and one free for each peer", () => {
+  it("comes to an end whatever happens: at most attemptsMax charged and one free for each peer", () => {
     fc.assert(
       fc.property(failed, fc.array(fc.boolean(), { minLength: 20, maxLength: 20 }), (first, reaches) => {
         let attempts = 0;
@@ -100,7 +132,8 @@ describe("whether a failed attempt is followed by another", () => {
           if (isReached) attempts += 1;
           else unreached += 1;
           const reached = isReached ? "maybe" : "no";
-          if (words({ ...first, reached, attempts, unreached }) === "fail") break;
+          const repeat = decideRepeat({ ...first, reached, attempts, unreached });
+          if (repeat === "fail" || repeat === "poison") break;
         }
         assert.ok(count <= first.attemptsMax + first.peers + 1, `${count} attempts`);
       }),
@@ -108,18 +141,40 @@ describe("whether a failed attempt is followed by another", () => {
   });
 });
 
-describe("the backoff", () => {
-  it("is between 0 and 50 ms doubled each time, up to a second", () => {
-    assert.deepEqual(
-      [0, 1, 2, 3, 4, 5, 50].map((n) => backoffMs(n, 0.5)),
-      [25, 50, 100, 200, 400, 500, 500],
-    );
-    fc.assert(
-      fc.property(fc.nat(1_000), fc.double({ min: 0, max: 0.999, noNaN: true }), (repeats, chance) => {
-        const ms = backoffMs(repeats, chance);
-        assert.ok(ms >= 0 && ms < 1_000);
-        assert.ok(ms <= 50 * 2 ** Math.min(repeats, 10));
-      }),
-    );
+describe("whether an overdue call gets a copy", () => {
+  const OVERDUE: OverdueCall = {
+    effect: "none",
+    isCommitted: false,
+    canSendAgain: true,
+    mayRepeat: true,
+    attempts: 1,
+    attemptsMax: 3,
+    inFlight: 1,
+    copiesMax: 1,
+    isStandingDown: false,
+  };
+
+  it("is so only if the effect allows it, nothing was answered, nobody above repeats, and there is room", () => {
+    const table: readonly [change: Partial<OverdueCall>, expected: boolean][] = [
+      [{}, true],
+      [{ effect: "idempotent" }, true],
+      [{ effect: "once" }, false],
+      [{ effect: "unknown" }, false],
+      [{ isCommitted: true }, false],
+      [{ canSendAgain: false }, false],
+      [{ mayRepeat: false }, false],
+      [{ attempts: 3 }, false],
+      [{ inFlight: 2, attempts: 2 }, false],
+      [{ inFlight: 2, attempts: 2, copiesMax: 2 }, true],
+      [{ isStandingDown: true }, false],
+    ];
+    for (const [change, expected] of table) assert.equal(mayCopy({ ...OVERDUE, ...change }), expected, JSON.stringify(change));
   });
+});
+
+it("overload is what asks for patience, whichever peer comes next", () => {
+  assert.equal(isOverload("RESOURCE_EXHAUSTED", undefined), true);
+  assert.equal(isOverload("UNAVAILABLE", 20), true);
+  assert.equal(isOverload("UNAVAILABLE", undefined), false);
+  assert.equal(isOverload("INTERNAL", 0), false);
 });

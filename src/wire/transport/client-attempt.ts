@@ -46,7 +46,7 @@ export interface AttemptOwner {
   readonly messageBytesMax: number;
   readonly requestEncoding: Encoding | undefined;
   /** Bounds and writes the request's header section. */
-  headBytesMax(): number;
+  headBytesMax(attempt: ClientAttempt): number;
   encodeHead(encoder: HpackEncoder, out: Buffer, at: number, attempt: ClientAttempt): number;
   /** Response headers have come (not for trailers-only answers). */
   attemptAnswered(attempt: ClientAttempt): void;
@@ -116,7 +116,10 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
   start(nowMs: number): void {
     const engine = this.connection.engine;
     this.stream = engine.openStream(this, nowMs);
-    if (this.owner.isReplyStream) this.#openInbox();
+    if (this.owner.isReplyStream) {
+      this.connection.longStreams += 1;
+      this.#openInbox();
+    }
     engine.sendHeaders(this.stream, this, false);
     this.connection.scheduleFlush();
   }
@@ -149,8 +152,14 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
     this.#leave(CANCEL);
   }
 
+  /** Ends it from our side, as failed: its own time is over. */
+  timeOut(timeoutMs: number): void {
+    const text = `the attempt had no answer within ${timeoutMs} ms`;
+    this.#fail("DEADLINE_EXCEEDED", text, undefined, "attempt-timeout", this.hasAnswered ? "yes" : "maybe");
+  }
+
   headerBytesMax(): number {
-    return this.owner.headBytesMax();
+    return this.owner.headBytesMax(this);
   }
   encodeHeaders(encoder: HpackEncoder, out: Buffer, at: number): number {
     return this.owner.encodeHead(encoder, out, at, this);
@@ -419,6 +428,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
   #leave(code: number): void {
     const stream = this.stream;
     if (stream === undefined || stream.owner !== this) return;
+    if (this.owner.isReplyStream) this.connection.longStreams -= 1;
     this.connection.leave(stream, code);
   }
 }

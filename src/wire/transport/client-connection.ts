@@ -1,5 +1,5 @@
 /**
- * Hot path: a client's connection to one peer: dial, TLS, SETTINGS, keepalive (gRFC A8), drain.
+ * Hot path: a client's connection to one peer: dial, TLS, SETTINGS, keepalive (gRFC A8), the check before reuse, drain.
  */
 import type { NetworkError, Socket, SocketEvents } from "../../world/network.ts";
 import { ENHANCE_YOUR_CALM, STREAM_ID_MAX } from "../http2/frame.ts";
@@ -20,16 +20,27 @@ export interface ClientConnectionOptions {
   readonly keepaliveMs: number;
   /** Silence after that PING which ends the connection. */
   readonly keepaliveTimeoutMs: number;
+  /** Silence without calls after which the peer is asked for a sign of life before the next call is sent. Infinity: never. */
+  readonly reuseCheckMs: number;
   readonly limits: Http2Limits;
   readonly isTls: boolean;
 }
+
+/** An idle connection whose peer does not answer the check before reuse in this time is given up. */
+const REUSE_CHECK_TIMEOUT_MS = 1_000;
+/** gRPC servers take more PINGs than these, between two HEADERS or DATA frames of theirs, for abuse (gRFC A8). */
+const PROBES_MAX = 2;
+/** Share of a peer's streams that calls with a stream of replies may hold: they may last for ever. */
+const LONG_SHARE = 0.75;
 
 /** Who is told what becomes of a connection. */
 export interface ClientConnectionOwner {
   /** SETTINGS have arrived: calls may start. */
   connectionReady(connection: ClientConnection): void;
-  /** The peer's limit of streams has room again, or stream ids are running out. */
+  /** The peer's limit of streams has room again, it has passed the check before reuse, or stream ids are running out. */
   connectionHasRoom(connection: ClientConnection): void;
+  /** A PING of {@link ClientConnection.probe} was answered. */
+  connectionProbed(connection: ClientConnection, rttMs: number): void;
   /** No new calls here; those in flight go on. `isTooManyPings`: ping half as often from now on. */
   connectionDraining(connection: ClientConnection, isTooManyPings: boolean): void;
   /** Over. `failure` says why, `phase` where. */
@@ -42,12 +53,26 @@ export class ClientConnection extends Connection {
   isDraining: boolean;
   /** Attempts waiting for a free stream are told when one is; set by the owner. */
   isRoomWanted: boolean;
+  /** The peer has said that it goes away: what ends now was not cut without a word. */
+  hasGoneAway: boolean;
+  /** We gave it up, for its peer was silent. */
+  isCondemned: boolean;
+  /** Calls here whose replies are a stream. */
+  longStreams: number;
+  /** Its owner's watch over it. */
+  watcher: unknown;
   readonly #owner: ClientConnectionOwner;
   readonly #options: ClientConnectionOptions;
   readonly #watch: Watch;
   /** Made at the first stream that is left before its end. */
   #resetPace: ResetPace | undefined;
   #pingSent: number;
+  #probeNumber: number;
+  #probeAtMs: number;
+  /** Probes since the peer's last HEADERS or DATA. */
+  #probes: number;
+  /** Waits for the answer to the check before reuse. */
+  #check: ReuseCheck | undefined;
   #isOpen: boolean;
   #isLookDue: boolean;
   readonly #look: () => void;
@@ -64,10 +89,18 @@ export class ClientConnection extends Connection {
     this.isReady = false;
     this.isDraining = false;
     this.isRoomWanted = false;
+    this.hasGoneAway = false;
+    this.isCondemned = false;
+    this.longStreams = 0;
+    this.watcher = undefined;
     this.#owner = owner;
     this.#options = options;
     this.#resetPace = undefined;
     this.#pingSent = 0;
+    this.#probeNumber = -1;
+    this.#probeAtMs = -Infinity;
+    this.#probes = 0;
+    this.#check = undefined;
     this.#isOpen = false;
     this.#isLookDue = false;
     this.#look = () => {
@@ -83,6 +116,43 @@ export class ClientConnection extends Connection {
   /** A call may start here now. */
   get canStart(): boolean {
     return this.isReady && !this.isDraining && this.engine.canOpen;
+  }
+
+  /**
+   * The same for one call more, now; one that has been idle for long is asked for a sign of life first, and then says no until it
+   * has come (`connectionHasRoom`). `isLong`: the call's replies are a stream.
+   */
+  mayTake(nowMs: number, isLong: boolean): boolean {
+    if (!this.canStart) return false;
+    if (isLong && this.longStreams >= Math.max(1, Math.floor(this.engine.peer.streamsMax * LONG_SHARE))) return false;
+    if (this.engine.streams.count > 0 || nowMs - this.receivedAtMs < this.#options.reuseCheckMs) return true;
+    return this.#isProven(nowMs);
+  }
+
+  /** Sends a PING whose answer `connectionProbed` is told of; false if gRPC's servers would take one more for abuse. */
+  probe(nowMs: number): boolean {
+    if (this.isClosed) return false;
+    if (this.frameAtMs > this.#probeAtMs) this.#probes = 0;
+    if (this.#probes >= PROBES_MAX) return false;
+    this.#probes += 1;
+    this.#probeAtMs = nowMs;
+    this.#probeNumber = this.sendPing();
+    return true;
+  }
+
+  #isProven(nowMs: number): boolean {
+    if (this.#check?.isArmed === true) return false;
+    // Asked too often already, and it was silent all the same: the call itself has to find out.
+    if (!this.probe(nowMs)) return true;
+    this.#check ??= new ReuseCheck(this);
+    this.runtime.wheel.arm(this.#check, nowMs + REUSE_CHECK_TIMEOUT_MS);
+    return false;
+  }
+
+  /** The check before reuse had no answer. */
+  checkFailed(nowMs: number): void {
+    if (this.isClosed || this.receivedAtMs > this.#probeAtMs) return;
+    this.destroy(`the idle peer did not answer a PING within ${Math.round(nowMs - this.#probeAtMs)} ms`);
   }
 
   opened(): void {
@@ -180,11 +250,18 @@ export class ClientConnection extends Connection {
 
   protected pingAnswered(number: number): void {
     if (number === this.#pingSent) this.#pingSent = 0;
+    if (number !== this.#probeNumber) return;
+    this.#probeNumber = -1;
+    const wasChecked = this.#check?.isArmed === true;
+    if (this.#check !== undefined) this.runtime.wheel.cancel(this.#check);
+    this.#owner.connectionProbed(this, this.receivedAtMs - this.#probeAtMs);
+    if (wasChecked && this.canStart) this.#owner.connectionHasRoom(this);
   }
 
   protected goAwayArrived(_lastId: number, code: number, debug: string): void {
     const isFirst = !this.isDraining;
     this.isDraining = true;
+    this.hasGoneAway = true;
     if (isFirst) this.#owner.connectionDraining(this, code === ENHANCE_YOUR_CALM && debug.startsWith("too_many_pings"));
   }
 
@@ -205,6 +282,7 @@ export class ClientConnection extends Connection {
 
   protected connectionClosed(text: string, error: NetworkError | undefined): void {
     this.runtime.wheel.cancel(this.#watch);
+    if (this.#check !== undefined) this.runtime.wheel.cancel(this.#check);
     this.#resetPace?.stop();
     this.isDraining = true;
     const phase = error?.phase === "listen" || error === undefined ? "open" : error.phase;
@@ -234,5 +312,18 @@ class Watch extends WheelEntry {
   }
   expired(nowMs: number): void {
     this.#connection.expired(nowMs);
+  }
+}
+
+/** How long the check before reuse waits for its answer. */
+class ReuseCheck extends WheelEntry {
+  readonly #connection: ClientConnection;
+
+  constructor(connection: ClientConnection) {
+    super();
+    this.#connection = connection;
+  }
+  expired(nowMs: number): void {
+    this.#connection.checkFailed(nowMs);
   }
 }

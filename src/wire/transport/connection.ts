@@ -50,6 +50,8 @@ export abstract class Connection implements SocketEvents {
   socket: Socket | undefined;
   /** When the last byte was read. */
   receivedAtMs: number;
+  /** When the last HEADERS or DATA frame of a stream that somebody owns was read; -Infinity: never. */
+  frameAtMs: number;
   #isFlushScheduled: boolean;
   #isBlocked: boolean;
   #isPaused: boolean;
@@ -64,6 +66,7 @@ export abstract class Connection implements SocketEvents {
     this.engine = new Http2Connection(role, wireNames, limits, runtime.windows);
     this.socket = undefined;
     this.receivedAtMs = runtime.world.clock.monotonicMs();
+    this.frameAtMs = -Infinity;
     this.#isFlushScheduled = false;
     this.#isBlocked = false;
     this.#isPaused = false;
@@ -212,12 +215,14 @@ export abstract class Connection implements SocketEvents {
       const owner = stream === undefined ? undefined : (stream.owner as StreamOwner | undefined);
       switch (events.kinds[i]) {
         case EVENT_HEADERS:
+          this.frameAtMs = this.receivedAtMs;
           if (owner !== undefined) owner.onHeaders(events.section(i), events.a[i] === 1);
           else if (this.engine.role === "server") {
             this.streamOpened(stream as Http2Stream, events.section(i), events.a[i] === 1);
           }
           break;
         case EVENT_DATA:
+          this.frameAtMs = this.receivedAtMs;
           if (owner !== undefined) {
             owner.onData(events.bytes(i), events.a[i] as number, events.b[i] as number, events.flags[i] === 1);
           } else if (stream !== undefined) {

@@ -58,6 +58,7 @@ export const userAgent: FieldToken = new FieldToken("user-agent", "holdfast/0.1.
 export const acceptEncodings: FieldToken = new FieldToken("grpc-accept-encoding", acceptEncoding);
 export const statusOk: FieldToken = new FieldToken("grpc-status", "0");
 export const notRun: FieldToken = new FieldToken("holdfast-not-run", "1");
+export const repeatNo: FieldToken = new FieldToken("holdfast-repeat", "no");
 export const encodingTokens: Readonly<Record<string, FieldToken>> = {
   gzip: new FieldToken("grpc-encoding", "gzip"),
   deflate: new FieldToken("grpc-encoding", "deflate"),

@@ -1,6 +1,6 @@
 /**
- * The way to one peer: at most one connection that takes new calls, others that are draining, and the wait between two
- * dials. Every state but idle and ready has a timer.
+ * The way to one peer: the connections that take new calls (one, more at the limit of its streams), others that drain, and the
+ * wait between two dials. Every state but idle and ready has a timer.
  */
 import type { Http2Limits } from "../http2/limits.ts";
 import { ClientConnection, type ClientConnectionOwner, type Dial } from "./client-connection.ts";
@@ -14,6 +14,10 @@ export interface LinkOptions {
   readonly connectTimeoutMs: number;
   /** "adaptive": 330 s, above what every gRPC server allows, doubled when a server objects. */
   readonly keepaliveMs: number | "adaptive";
+  /** Connections to the peer at once, those that drain not counted. One more is made at 80 % of the streams of those there are. */
+  readonly perPeerMax: number;
+  /** Silence after which an idle connection is checked before reuse. Infinity: never. */
+  readonly reuseCheckMs: number;
   readonly limits: Http2Limits;
   readonly isTls: boolean;
 }
@@ -27,32 +31,41 @@ export interface LinkFailure {
 export interface LinkOwner {
   /** A connection of this link takes calls now. */
   linkReady(link: PeerLink): void;
-  /** The last dial failed, or the connection was lost; it will be tried again. */
+  /** No connection takes new calls any more; another is on its way, or will be. */
+  linkLost(link: PeerLink): void;
+  /** The last dial failed, or the last connection was lost; it will be tried again. */
   linkFailed(link: PeerLink): void;
-  /** Streams have become free. */
+  /** Streams have become free, or an idle connection has proved to be alive. */
   linkHasRoom(link: PeerLink): void;
+  connectionOpened(connection: ClientConnection): void;
+  connectionProbed(connection: ClientConnection, rttMs: number): void;
+  connectionEnded(connection: ClientConnection, text: string, wasReady: boolean): void;
   /** Any peer is ready. */
   readonly isAnyReady: boolean;
 }
 
 const KEEPALIVE_TIMEOUT_MS = 20_000;
 const ADAPTIVE_KEEPALIVE_MS = 330_000;
+/** Share of the streams of all connections in use at which one more is made (gRFC A105 waits for all of them). */
+const GROW_SHARE = 0.8;
 
 export class PeerLink extends WheelEntry implements ClientConnectionOwner {
   readonly runtime: Runtime;
   readonly address: string;
   state: LinkState;
-  /** The connection for new calls, when ready. */
-  connection: ClientConnection | undefined;
+  /** Those that take new calls; not empty exactly when ready. */
+  readonly connections: ClientConnection[];
   failure: LinkFailure | undefined;
   /** When it was ready last, if it is not now. */
   readyUntilMs: number;
   readonly #owner: LinkOwner;
   readonly #options: LinkOptions;
   readonly #dial: Dial;
-  /** Being dialled, to take the place of `connection`. */
+  /** Being dialled. */
   #next: ClientConnection | undefined;
-  /** A dial that failed while `connection` went on is not repeated before this. */
+  /** It is to take the place of this one, whose stream ids run out. */
+  #replaced: ClientConnection | undefined;
+  /** A dial that failed while others went on is not repeated before this. */
   #nextDialMs: number;
   readonly #draining: Set<ClientConnection>;
   #failures: number;
@@ -64,13 +77,14 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     this.runtime = runtime;
     this.address = address;
     this.state = "idle";
-    this.connection = undefined;
+    this.connections = [];
     this.failure = undefined;
     this.readyUntilMs = -Infinity;
     this.#owner = owner;
     this.#options = options;
     this.#dial = dial;
     this.#next = undefined;
+    this.#replaced = undefined;
     this.#nextDialMs = -Infinity;
     this.#draining = new Set();
     this.#failures = 0;
@@ -78,9 +92,54 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     this.#keepaliveMs = options.keepaliveMs === "adaptive" ? ADAPTIVE_KEEPALIVE_MS : options.keepaliveMs;
   }
 
-  /** A call may start on `connection` now. */
-  get canStart(): boolean {
-    return this.connection?.canStart === true;
+  /** When the next dial is due, in backoff; else NaN. */
+  get redialAtMs(): number {
+    return this.state === "backoff" ? this.dueMs : Number.NaN;
+  }
+  /** The first of those that take new calls. */
+  get connection(): ClientConnection | undefined {
+    return this.connections[0];
+  }
+
+  /** A call may start now on one of the connections. */
+  mayTake(nowMs: number, isLong: boolean): boolean {
+    const { connections } = this;
+    if (connections.length === 1) return (connections[0] as ClientConnection).mayTake(nowMs, isLong);
+    for (let i = 0; i < connections.length; i++) {
+      if ((connections[i] as ClientConnection).mayTake(nowMs, isLong)) return true;
+    }
+    return false;
+  }
+
+  /** The connection with the fewest streams that takes the call; and one more is made if that is time. */
+  take(nowMs: number, isLong: boolean): ClientConnection | undefined {
+    const { connections } = this;
+    let best: ClientConnection | undefined;
+    let used = 1;
+    let limit = 0;
+    for (let i = 0; i < connections.length; i++) {
+      const connection = connections[i] as ClientConnection;
+      const { count } = connection.engine.streams;
+      used += count;
+      limit += connection.engine.peer.streamsMax;
+      if (best !== undefined && count >= best.engine.streams.count) continue;
+      if (connection.mayTake(nowMs, isLong)) best = connection;
+    }
+    if (used >= limit * GROW_SHARE) this.#grow(nowMs);
+    return best;
+  }
+
+  /** Tells `linkHasRoom` when a connection has room. */
+  wantRoom(isWanted: boolean): void {
+    for (const connection of this.connections) connection.isRoomWanted = isWanted;
+  }
+
+  /** Streams of all connections, those that drain included. */
+  get streamCount(): number {
+    let count = 0;
+    for (const connection of this.connections) count += connection.engine.streams.count;
+    for (const connection of this.#draining) count += connection.engine.streams.count;
+    return count;
   }
 
   /** Dials, unless it is ready, dialling or waiting. */
@@ -88,13 +147,21 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     if (this.state === "idle") this.#dialNow();
   }
 
+  /** New evidence that the peer is there (it was announced again): a wait between two dials ends now. */
+  hurry(): void {
+    if (this.state !== "backoff") return;
+    this.#failures = 0;
+    this.runtime.wheel.cancel(this);
+    this.#dialNow();
+  }
+
   /** Ends it: calls in flight are lost unless `isGentle`, which lets them end. May be called again to cut those. */
   close(isGentle: boolean): void {
     this.state = "closed";
     this.runtime.wheel.cancel(this);
-    if (this.connection !== undefined) this.#draining.add(this.connection);
+    for (const connection of this.connections) this.#draining.add(connection);
     if (this.#next !== undefined) this.#draining.add(this.#next);
-    this.connection = undefined;
+    this.connections.length = 0;
     this.#next = undefined;
     for (const connection of [...this.#draining]) {
       if (isGentle) connection.drain();
@@ -110,46 +177,49 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
   connectionReady(connection: ClientConnection): void {
     this.#failures = 0;
     this.failure = undefined;
-    const before = this.connection;
-    this.connection = connection;
+    const replaced = this.#replaced;
     this.#next = undefined;
+    this.#replaced = undefined;
+    this.connections.push(connection);
     this.state = "ready";
-    if (before !== undefined && before !== connection) {
-      this.#draining.add(before);
-      before.drain();
+    this.#owner.connectionOpened(connection);
+    if (replaced !== undefined && this.#remove(replaced)) {
+      this.#draining.add(replaced);
+      replaced.drain();
     }
     this.#owner.linkReady(this);
   }
 
   connectionHasRoom(connection: ClientConnection): void {
-    if (connection !== this.connection) return;
-    if (connection.engine.isNearEndOfIds) this.#dialSuccessor();
+    if (!this.connections.includes(connection)) return;
+    if (connection.engine.isNearEndOfIds) this.#dialSuccessor(connection);
     this.#owner.linkHasRoom(this);
+  }
+
+  connectionProbed(connection: ClientConnection, rttMs: number): void {
+    this.#owner.connectionProbed(connection, rttMs);
   }
 
   connectionDraining(connection: ClientConnection, isTooManyPings: boolean): void {
     // gRFC A8: a server that is pinged too often says so; half as often, then.
     if (isTooManyPings && this.#options.keepaliveMs === "adaptive") this.#keepaliveMs *= 2;
-    if (connection !== this.connection || this.state === "closed") return;
-    this.readyUntilMs = this.runtime.world.clock.monotonicMs();
-    this.connection = undefined;
+    if (this.state === "closed" || !this.#remove(connection)) return;
     this.#draining.add(connection);
-    this.#reconnect();
+    this.#lost();
   }
 
   connectionGone(connection: ClientConnection, text: string, phase: LinkFailure["phase"]): void {
     this.#draining.delete(connection);
+    this.#owner.connectionEnded(connection, text, connection.isReady);
     if (this.state === "closed") return;
-    if (connection === this.connection) {
-      this.readyUntilMs = this.runtime.world.clock.monotonicMs();
-      this.connection = undefined;
+    if (this.#remove(connection)) {
       this.failure = { phase, text };
-      this.#reconnect();
-      this.#owner.linkFailed(this);
+      if (this.#lost()) this.#owner.linkFailed(this);
     } else if (connection === this.#next) {
       this.#next = undefined;
+      this.#replaced = undefined;
       this.#failures += 1;
-      if (this.connection !== undefined) {
+      if (this.connections.length > 0) {
         this.#nextDialMs = this.#dueMs();
         return;
       }
@@ -159,10 +229,27 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     }
   }
 
+  /** Takes it out of those that take new calls; false if it was not among them. */
+  #remove(connection: ClientConnection): boolean {
+    const at = this.connections.indexOf(connection);
+    if (at < 0) return false;
+    this.connections.splice(at, 1);
+    return true;
+  }
+
+  /** One that took new calls does so no more. True: it was the last. */
+  #lost(): boolean {
+    if (this.connections.length > 0) return false;
+    this.readyUntilMs = this.runtime.world.clock.monotonicMs();
+    this.#reconnect();
+    this.#owner.linkLost(this);
+    return true;
+  }
+
   /** Dials again: at once after a connection that lived, else when the backoff is over. */
   #reconnect(): void {
     if (this.#next !== undefined) {
-      // One is underway already: what it was to take the place of has ended before it was there.
+      // One is underway already: what it was to join has ended before it was there.
       this.state = "connecting";
       return;
     }
@@ -182,9 +269,16 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     return this.#dialledAtMs + delayMs;
   }
 
-  /** Dials a connection that takes over while the present one goes on. Asked at every turn, so it keeps its own pace. */
-  #dialSuccessor(): void {
+  #grow(nowMs: number): void {
+    if (this.#next !== undefined || nowMs < this.#nextDialMs) return;
+    if (this.connections.length === 0 || this.connections.length >= this.#options.perPeerMax) return;
+    this.#dialNext();
+  }
+
+  /** Dials a connection that takes over while this one goes on. Asked at every turn, so it keeps its own pace. */
+  #dialSuccessor(connection: ClientConnection): void {
     if (this.#next !== undefined || this.runtime.world.clock.monotonicMs() < this.#nextDialMs) return;
+    this.#replaced = connection;
     this.#dialNext();
   }
 
@@ -199,6 +293,7 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
       connectTimeoutMs: this.#options.connectTimeoutMs,
       keepaliveMs: this.#keepaliveMs,
       keepaliveTimeoutMs: KEEPALIVE_TIMEOUT_MS,
+      reuseCheckMs: this.#options.reuseCheckMs,
       limits: this.#options.limits,
       isTls: this.#options.isTls,
     });

@@ -1,0 +1,42 @@
+/**
+ * Hot path: one attempt of a call, as the client's stack sees it: which peer has it, since when, and why it was started.
+ */
+import type { Outstanding } from "../call/outstanding.ts";
+import { type AttemptOwner, ClientAttempt } from "../wire/transport/client-attempt.ts";
+import type { ClientConnection } from "../wire/transport/client-connection.ts";
+import type { ClientPeer } from "./client-peer.ts";
+import type { MethodState } from "./method-state.ts";
+
+/** `first`; `retry`: after a failure; `hedge`: the last one was overdue; `copy`: the mode runs several at once. */
+export type AttemptWhy = "first" | "retry" | "hedge" | "copy";
+
+export class CallAttempt extends ClientAttempt implements Outstanding {
+  readonly peer: ClientPeer;
+  readonly state: MethodState;
+  readonly why: AttemptWhy;
+  readonly token: string | undefined;
+  startedMs: number;
+  isOutstanding: boolean;
+  outstandingPrevious: Outstanding | undefined;
+  outstandingNext: Outstanding | undefined;
+
+  constructor(
+    owner: AttemptOwner,
+    connection: ClientConnection,
+    number: number,
+    peer: ClientPeer,
+    state: MethodState,
+    why: AttemptWhy,
+    token: string | undefined,
+  ) {
+    super(owner, connection, number);
+    this.peer = peer;
+    this.state = state;
+    this.why = why;
+    this.token = token;
+    this.startedMs = 0;
+    this.isOutstanding = false;
+    this.outstandingPrevious = undefined;
+    this.outstandingNext = undefined;
+  }
+}

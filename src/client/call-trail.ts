@@ -1,0 +1,98 @@
+/**
+ * What one call went through, for its record: kept only while somebody listens.
+ */
+import type { CodeOrOk } from "../call/code.ts";
+import type { RpcError } from "../call/error.ts";
+import type { AttemptRecord, CallRecord, SavedBy } from "../call/event.ts";
+import type { Fault } from "../call/fault.ts";
+import { hexOf } from "../call/ids.ts";
+import type { Peer } from "../call/peer.ts";
+import { phasesOf } from "../observe/phases.ts";
+import type { AttemptWhy, CallAttempt } from "./call-attempt.ts";
+import type { ClientCall } from "./client-call.ts";
+
+interface TrailEntry {
+  readonly attempt: CallAttempt;
+  readonly peer: Peer;
+  readonly why: AttemptWhy;
+  readonly startMs: number;
+  endMs: number;
+  code: CodeOrOk | undefined;
+  fault: Fault | undefined;
+}
+
+export class CallTrail {
+  readonly #entries: TrailEntry[] = [];
+
+  started(attempt: CallAttempt, startMs: number): void {
+    const peer = attempt.peer.describe();
+    this.#entries.push({ attempt, peer, why: attempt.why, startMs, endMs: startMs, code: undefined, fault: undefined });
+  }
+
+  ended(attempt: CallAttempt, code: CodeOrOk, fault: Fault | undefined, atMs: number): void {
+    const entry = this.#entries.findLast((each) => each.attempt === attempt);
+    if (entry === undefined || entry.code !== undefined) return;
+    entry.code = code;
+    entry.fault = fault;
+    entry.endMs = atMs;
+  }
+
+  /** Tells of the call's end. */
+  tell(call: ClientCall, error: RpcError | undefined, nowMs: number): void {
+    const { events } = call.channel;
+    if (!events.hears("call.ended")) return;
+    events.emit("call.ended", nowMs, { record: this.#recordOf(call, error, nowMs) });
+  }
+
+  #recordOf(call: ClientCall, error: RpcError | undefined, nowMs: number): CallRecord {
+    const tookMs = nowMs - call.createdMs;
+    const attempts = this.#entries.map(({ peer, why, startMs, endMs, code, fault }): AttemptRecord => {
+      return { peer, why, startMs, tookMs: (code === undefined ? tookMs : endMs) - startMs, code: code ?? error?.code ?? "CANCELLED", fault };
+    });
+    const winner = this.#entries.findLast(({ code }) => code === "OK");
+    const first = this.#entries[0];
+    const { stalledUntilMs, lastStallMs } = call.channel.selfBeat.watch;
+    const sentMs = first === undefined ? Number.NaN : call.createdMs + first.startMs;
+    return Object.freeze({
+      callId: call.id,
+      traceId: (call.trace0 | call.trace1 | call.trace2 | call.trace3) === 0 ? undefined : traceOf(call),
+      method: call.method.plan.info,
+      side: "client",
+      code: error?.code ?? "OK",
+      tookMs,
+      deadlineMs: call.deadlineMs - call.createdMs,
+      phasesMs: phasesOf({
+        beganMs: call.createdMs,
+        resolvedMs: call.createdMs,
+        connectedMs: sentMs,
+        openedMs: sentMs,
+        sentMs,
+        answeredMs: Number.NaN,
+        endedMs: nowMs,
+        serverMs: Number.NaN,
+        stalledFromMs: stalledUntilMs - lastStallMs,
+        stalledUntilMs,
+      }),
+      attempts,
+      savedBy: error === undefined ? savedBy(attempts, winner?.why) : undefined,
+      verdict: error?.verdict ?? goodVerdict(attempts, tookMs),
+    });
+  }
+}
+
+function savedBy(attempts: readonly AttemptRecord[], winner: AttemptWhy | undefined): SavedBy | undefined {
+  if (winner === "hedge") return "hedge";
+  return attempts.some(({ fault }) => fault !== undefined) ? "retry" : undefined;
+}
+
+function goodVerdict(attempts: readonly AttemptRecord[], tookMs: number): string {
+  const took = `${tookMs < 10 ? tookMs.toFixed(1) : Math.round(tookMs)} ms`;
+  const failed = attempts.filter(({ fault }) => fault !== undefined);
+  if (failed.length === 0) return attempts.length > 1 ? `OK in ${took}, of ${attempts.length} copies the first` : `OK in ${took}`;
+  const who = failed.map(({ peer, code }) => `${peer?.address ?? "nobody"} ${code}`).join(", ");
+  return `OK after ${attempts.length} attempts in ${took}: saved from ${who}`;
+}
+
+function traceOf(call: ClientCall): string {
+  return hexOf(call.trace0) + hexOf(call.trace1) + hexOf(call.trace2) + hexOf(call.trace3);
+}

@@ -1,0 +1,115 @@
+/**
+ * Hot path: one peer as its channel sees it: the way to it, its load, and the opinions of it.
+ */
+import type { Peer } from "../call/peer.ts";
+import { CallCounters } from "../observe/counters.ts";
+import { Candidate } from "../policy/balance/candidate.ts";
+import { Corruption } from "../policy/detect/corruption.ts";
+import { PeerRecord } from "../policy/detect/outlier.ts";
+import { PeerPace } from "../policy/recover/stand-down.ts";
+import type { FieldToken } from "../wire/http2/hpack-encoder.ts";
+import type { ClientConnection } from "../wire/transport/client-connection.ts";
+import { type LinkOptions, type LinkOwner, PeerLink } from "../wire/transport/peer-link.ts";
+import type { ChannelCore } from "./channel-core.ts";
+import { ConnectionWatch } from "./connection-watch.ts";
+import type { PeerTarget } from "./target.ts";
+
+/** Attempts in flight at one peer; more go elsewhere, or wait. */
+export const IN_FLIGHT_MAX = 1_024;
+
+export class ClientPeer extends Candidate implements LinkOwner {
+  readonly channel: ChannelCore;
+  readonly target: PeerTarget;
+  readonly authority: FieldToken;
+  readonly link: PeerLink;
+  readonly record: PeerRecord;
+  readonly pace: PeerPace;
+  readonly counters: CallCounters;
+  readonly corruption: Corruption;
+  /** It asked not to be called before. */
+  pushbackUntilMs: number;
+  /** Its health service says so; true without one. */
+  isServing: boolean;
+  /** The resolver does not name it any more. */
+  isRemoved: boolean;
+  /** Its silence says something: it does not share our event loop. */
+  readonly isWatched: boolean;
+  /** Connections that are suspected. */
+  suspects: number;
+  hasBeenReady: boolean;
+  /** When it came to be known, for rates. */
+  readonly sinceMs: number;
+
+  constructor(channel: ChannelCore, target: PeerTarget, authority: FieldToken, options: LinkOptions, nowMs: number) {
+    super({ weight: target.weight, tier: target.tier, zone: target.zone });
+    this.channel = channel;
+    this.target = target;
+    this.authority = authority;
+    this.link = new PeerLink(channel.runtime, target.address, target.dial, this, options);
+    this.record = new PeerRecord({ name: target.id, zone: target.zone, version: target.version });
+    this.pace = new PeerPace();
+    this.counters = new CallCounters();
+    this.corruption = new Corruption();
+    this.pushbackUntilMs = -Infinity;
+    this.isServing = true;
+    this.isRemoved = false;
+    this.isWatched = options.reuseCheckMs !== Infinity;
+    this.suspects = 0;
+    this.hasBeenReady = false;
+    this.sinceMs = nowMs;
+  }
+
+  get address(): string {
+    return this.target.address;
+  }
+  get isAnyReady(): boolean {
+    return this.channel.isAnyReady;
+  }
+
+  /** As records and errors name it. */
+  describe(): Peer {
+    const { id, address, zone, version } = this.target;
+    return { id, address, zone, version, identities: this.link.connection?.socket?.tls?.identities ?? [] };
+  }
+
+  /** Facts and opinions have changed: whether it may be picked, and whether it is wanted. */
+  refresh(): void {
+    const isReady = this.link.state === "ready" && this.isServing && !this.isRemoved;
+    const isSuspect = this.suspects > 0 && this.suspects >= this.link.connections.length;
+    const isHealthy = !this.record.isEjected && !isSuspect;
+    if (isReady === this.isReady && isHealthy === this.isHealthy) return;
+    const nowMs = this.channel.nowMs();
+    // Whoever comes back is given its share step by step.
+    if (isReady && isHealthy && !(this.isReady && this.isHealthy)) this.readySinceMs = this.hasBeenReady ? nowMs : -Infinity;
+    if (isReady) this.hasBeenReady = true;
+    this.isReady = isReady;
+    this.isHealthy = isHealthy;
+    this.channel.peerChanged(this);
+  }
+
+  linkReady(): void {
+    this.refresh();
+    this.channel.peerReady(this);
+  }
+  linkLost(): void {
+    this.refresh();
+  }
+  linkFailed(): void {
+    this.refresh();
+    this.channel.peerFailed(this);
+  }
+  linkHasRoom(): void {
+    this.channel.peerHasRoom();
+  }
+  connectionOpened(connection: ClientConnection): void {
+    connection.watcher = new ConnectionWatch(this, connection);
+    this.channel.connectionChanged(this, "open", "its SETTINGS have arrived");
+  }
+  connectionProbed(connection: ClientConnection, rttMs: number): void {
+    (connection.watcher as ConnectionWatch | undefined)?.probed(rttMs);
+  }
+  connectionEnded(connection: ClientConnection, text: string, wasReady: boolean): void {
+    (connection.watcher as ConnectionWatch | undefined)?.stop();
+    if (wasReady) this.channel.connectionChanged(this, "closed", text);
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * Watches over one connection while calls wait on it: silence makes its peer a suspect, which is asked for a sign of life and
+ * not picked while others are there; more silence ends the connection (DESIGN section 6). The rules are `policy/detect`'s.
+ */
+import type { Outstanding } from "../call/outstanding.ts";
+import { NetworkFigures } from "../policy/detect/network-figures.ts";
+import { Suspicion, type SuspicionFacts } from "../policy/detect/suspicion.ts";
+import type { ClientConnection } from "../wire/transport/client-connection.ts";
+import { WheelEntry } from "../wire/transport/timer-wheel.ts";
+import type { CallAttempt } from "./call-attempt.ts";
+import type { ClientPeer } from "./client-peer.ts";
+
+/** The soonest that silence can say anything. */
+const FIRST_LOOK_MS = 300;
+
+export class ConnectionWatch extends WheelEntry implements SuspicionFacts {
+  readonly figures: NetworkFigures;
+  readonly #peer: ClientPeer;
+  readonly #connection: ClientConnection;
+  readonly #suspicion: Suspicion;
+  #isSuspect: boolean;
+  #oldest: CallAttempt | undefined;
+
+  constructor(peer: ClientPeer, connection: ClientConnection) {
+    super();
+    this.figures = new NetworkFigures();
+    this.#peer = peer;
+    this.#connection = connection;
+    this.#suspicion = new Suspicion();
+    this.#isSuspect = false;
+    this.#oldest = undefined;
+  }
+
+  /** A call has been sent on the connection. */
+  began(nowMs: number): void {
+    if (this.isArmed || !this.#peer.isWatched || this.#peer.channel.suspicionState === "off") return;
+    const { channel } = this.#peer;
+    channel.runtime.wheel.arm(this, nowMs + FIRST_LOOK_MS);
+    channel.selfBeat.wanted(nowMs);
+  }
+
+  /** A PING was answered. */
+  probed(rttMs: number): void {
+    const nowMs = this.#peer.channel.nowMs();
+    this.figures.pingSent(nowMs - rttMs);
+    this.figures.pingAnswered(nowMs);
+    if (this.#isSuspect) this.#look(nowMs);
+  }
+
+  stop(): void {
+    this.#peer.channel.runtime.wheel.cancel(this);
+    this.#oldest = undefined;
+    this.#setSuspect(false);
+  }
+
+  get receivedAtMs(): number {
+    return this.#connection.receivedAtMs;
+  }
+  get frameAtMs(): number {
+    return this.#connection.frameAtMs;
+  }
+  get outstandingSinceMs(): number {
+    return this.#oldest === undefined ? Infinity : this.#oldest.startedMs;
+  }
+  get p99Ms(): number {
+    return this.#oldest === undefined ? Number.NaN : this.#oldest.state.p99Ms(this.#peer.channel.nowMs());
+  }
+  get rttMs(): number {
+    return this.figures.rttMs;
+  }
+  get stallScore(): number {
+    return this.#peer.channel.selfBeat.watch.score(this.#peer.channel.nowMs());
+  }
+  get stalledUntilMs(): number {
+    return this.#peer.channel.selfBeat.watch.stalledUntilMs;
+  }
+
+  expired(nowMs: number): void {
+    this.#peer.channel.selfBeat.late(this.dueMs, nowMs);
+    this.#look(nowMs);
+  }
+
+  #look(nowMs: number): void {
+    const { channel } = this.#peer;
+    const connection = this.#connection;
+    if (connection.isClosed) return;
+    this.#oldest = this.#oldestHere();
+    const look = this.#suspicion.look(nowMs, this);
+    const isActing = channel.suspicionState === "on";
+    if (look === "condemn") {
+      const silentMs = nowMs - connection.receivedAtMs;
+      channel.condemned(this.#peer, silentMs);
+      if (isActing) {
+        this.figures.stalled(silentMs);
+        connection.isCondemned = true;
+        connection.destroy(`the peer was silent for ${Math.round(silentMs)} ms with calls waiting and did not answer a PING`);
+        return;
+      }
+    }
+    if (look === "ping" && isActing) {
+      connection.probe(nowMs);
+    }
+    this.#setSuspect(look !== "trust" && isActing);
+    if (this.#suspicion.nextLookMs !== Infinity) channel.runtime.wheel.arm(this, this.#suspicion.nextLookMs);
+  }
+
+  /** The peer's oldest unanswered attempt that is on this connection. */
+  #oldestHere(): CallAttempt | undefined {
+    let entry: Outstanding | undefined = this.#peer.oldest;
+    while (entry !== undefined && (entry as CallAttempt).connection !== this.#connection) entry = entry.outstandingNext;
+    return entry as CallAttempt | undefined;
+  }
+
+  #setSuspect(isSuspect: boolean): void {
+    if (isSuspect === this.#isSuspect) return;
+    this.#isSuspect = isSuspect;
+    const peer = this.#peer;
+    peer.suspects += isSuspect ? 1 : -1;
+    if (isSuspect) peer.channel.suspected(peer, peer.channel.nowMs() - this.#connection.receivedAtMs);
+    peer.refresh();
+  }
+}

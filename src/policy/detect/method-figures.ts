@@ -1,0 +1,158 @@
+/**
+ * Hot path: what one peer did with one method lately: outcomes of the last 30 s in six slices, and a histogram of latencies in
+ * two windows, the one that fills and the one before. Counting is two or three writes into typed arrays.
+ */
+import { OUTCOME_LATE, OUTCOME_OK, OUTCOME_RAISED, OUTCOME_TRANSPORT } from "./outcome.ts";
+
+/** Slices of the window of outcomes; the detector says which one is now. */
+export const SLICES = 6;
+export const SLICE_MS = 5_000;
+/** Outcomes are 0..4, so a slice has eight counters. */
+const SLICE_SHIFT = 3;
+
+/** Latencies lie in 16 us .. 67 s, eight buckets to each doubling: a bucket is at most an eighth wide. */
+const LEAST_US = 16;
+const MOST_US = 2 ** 26 - 1;
+const SUB_SHIFT = 3;
+const SUBS = 1 << SUB_SHIFT;
+const LEAST_EXPONENT = 4;
+const BUCKETS = (26 - LEAST_EXPONENT) * SUBS;
+
+/** Fewer samples have no median. */
+export const SAMPLES_MIN = 20;
+/** A window of latencies ends when it is old enough and full enough, or too old. */
+const WINDOW_MS_MIN = 2_000;
+const WINDOW_MS_MAX = 15_000;
+/** How fast the peer's own past follows it. */
+const PAST_MS = 60_000;
+
+/** One for a peer and method, made at their first call. */
+export class MethodFigures {
+  /** The detector's number of the method. */
+  readonly slot: number;
+  /** `slice * 8 + outcome`. */
+  readonly counts: Uint32Array;
+  /** Which run of faults `runRaised` belongs to: `PeerRecord.runId` then. */
+  runId: number;
+  /** Codes raised by this method's handler in that run. */
+  runRaised: number;
+  /** Calls and faults in the window; as of {@link summarize}. */
+  calls: number;
+  faults: number;
+  /** Its median latency in milliseconds as of {@link findMedian}; NaN: too few samples. */
+  medianMs: number;
+  /** What its median used to be while the peer was in line with the others; NaN: unknown. */
+  pastMs: number;
+  private filling: Uint32Array;
+  private before: Uint32Array;
+  private fillingCount: number;
+  private beforeCount: number;
+  private fillingSinceMs: number;
+
+  constructor(slot: number, nowMs: number) {
+    this.slot = slot;
+    this.counts = new Uint32Array(SLICES << SLICE_SHIFT);
+    this.runId = -1;
+    this.runRaised = 0;
+    this.calls = 0;
+    this.faults = 0;
+    this.medianMs = Number.NaN;
+    this.pastMs = Number.NaN;
+    this.filling = new Uint32Array(BUCKETS);
+    this.before = new Uint32Array(BUCKETS);
+    this.fillingCount = 0;
+    this.beforeCount = 0;
+    this.fillingSinceMs = nowMs;
+  }
+
+  count(slice: number, outcome: number): void {
+    const at = (slice << SLICE_SHIFT) | outcome;
+    this.counts[at] = (this.counts[at] ?? 0) + 1;
+  }
+
+  /** A latency in milliseconds; what is no number >= 0 is ignored. */
+  latency(ms: number): void {
+    if (!(ms >= 0)) return;
+    const scaled = ms * 1_000;
+    const us = scaled < LEAST_US ? LEAST_US : scaled > MOST_US ? MOST_US : scaled | 0;
+    const exponent = 31 - Math.clz32(us);
+    const bucket = ((exponent - LEAST_EXPONENT) << SUB_SHIFT) | ((us >> (exponent - SUB_SHIFT)) & (SUBS - 1));
+    this.filling[bucket] = (this.filling[bucket] ?? 0) + 1;
+    this.fillingCount += 1;
+  }
+
+  /** The slice begins anew. */
+  clearSlice(slice: number): void {
+    this.counts.fill(0, slice << SLICE_SHIFT, (slice + 1) << SLICE_SHIFT);
+  }
+
+  /** Sums the window up into `calls` and `faults`. Late outcomes are left out where our own stall may have made them. */
+  summarize(isLateCounted: boolean): void {
+    const late = isLateCounted ? this.sum(OUTCOME_LATE) : 0;
+    this.faults = this.sum(OUTCOME_TRANSPORT) + this.sum(OUTCOME_RAISED) + late;
+    this.calls = this.faults + this.sum(OUTCOME_OK);
+  }
+
+  /** Brings `medianMs` up to date: dearer than counts, so only for regular sweeps. */
+  findMedian(): void {
+    this.medianMs = this.median();
+  }
+
+  /** Begins a new window of latencies where the old one has served. @param isInLine whether the peer's past may learn from it. */
+  turn(nowMs: number, isInLine: boolean): void {
+    const ageMs = nowMs - this.fillingSinceMs;
+    const isFull = ageMs >= WINDOW_MS_MIN && this.fillingCount >= SAMPLES_MIN;
+    if (!isFull && ageMs < WINDOW_MS_MAX) return;
+    if (isInLine && !Number.isNaN(this.medianMs)) {
+      const share = Math.min(1, ageMs / PAST_MS);
+      // In proportions, so that a thousandfold rise does not swallow the past in one step.
+      this.pastMs = Number.isNaN(this.pastMs) ? this.medianMs : this.pastMs * (this.medianMs / this.pastMs) ** share;
+    }
+    const oldest = this.before;
+    this.before = this.filling;
+    this.beforeCount = this.fillingCount;
+    this.filling = oldest.fill(0);
+    this.fillingCount = 0;
+    this.fillingSinceMs = nowMs;
+  }
+
+  /** Forgets everything but the past: a peer that returns needs the full evidence again. */
+  clear(nowMs: number): void {
+    this.counts.fill(0);
+    this.filling.fill(0);
+    this.before.fill(0);
+    this.fillingCount = 0;
+    this.beforeCount = 0;
+    this.fillingSinceMs = nowMs;
+    this.runRaised = 0;
+    this.calls = 0;
+    this.faults = 0;
+    this.medianMs = Number.NaN;
+  }
+
+  private sum(outcome: number): number {
+    let sum = 0;
+    for (let at = outcome; at < this.counts.length; at += 1 << SLICE_SHIFT) sum += this.counts[at] ?? 0;
+    return sum;
+  }
+
+  /** Of the window that fills if it has enough samples, since it knows a change first; else of both. */
+  private median(): number {
+    const isEnough = this.fillingCount >= SAMPLES_MIN;
+    const total = this.fillingCount + (isEnough ? 0 : this.beforeCount);
+    if (total < SAMPLES_MIN) return Number.NaN;
+    let left = total / 2;
+    for (let bucket = 0; bucket < BUCKETS; bucket += 1) {
+      const inBucket = (this.filling[bucket] ?? 0) + (isEnough ? 0 : (this.before[bucket] ?? 0));
+      if (inBucket >= left) return bucketMs(bucket, left / inBucket);
+      left -= inBucket;
+    }
+    return MOST_US / 1_000;
+  }
+}
+
+/** The latency at a share of a bucket. */
+function bucketMs(bucket: number, share: number): number {
+  const shift = (bucket >> SUB_SHIFT) + LEAST_EXPONENT - SUB_SHIFT;
+  return ((SUBS + (bucket & (SUBS - 1)) + share) * 2 ** shift) / 1_000;
+}

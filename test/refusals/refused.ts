@@ -1,0 +1,92 @@
+/**
+ * What the compiler refuses about policies, a line each. The text behind `@ts-expect-error` is what it must print: refused.test.ts
+ * takes the directives out, runs the project's tsc, and looks. A line that would compile fails the ordinary type check.
+ */
+import { Orders } from "../../examples/streams/gen/shop/v1/orders_pb.ts";
+import { annotate } from "../../src/schema/contract.ts";
+import type { CallPolicy, ClientPolicy, MethodPolicies } from "../../src/client/policy/index.ts";
+
+const _once = annotate(Orders, { get: { effect: "once" }, watch: { effect: "none" } });
+const _unknown = annotate(Orders, { get: { effect: "unknown" }, import: { effect: "idempotent" } });
+type Once = MethodPolicies<typeof _once>;
+type Unknown = MethodPolicies<typeof _unknown>;
+
+// Copies, which a method must be able to stand.
+// @ts-expect-error hedging runs a call twice: declare effect none or idempotent
+export const copyOnce: Once = { get: { hedge: { after: "p95" } } };
+// @ts-expect-error hedging runs a call twice: declare effect none or idempotent
+export const copyUnknown: Unknown = { get: { hedge: {} } };
+// @ts-expect-error this mode executes a call several times: declare effect none or idempotent
+export const forkOnce: Once = { get: { mode: { kind: "forking", copies: 2 } } };
+// @ts-expect-error hedging runs a call twice: declare effect none or idempotent
+export const callCopyOnce: CallPolicy<"once"> = { hedge: { afterMs: 20 } };
+// @ts-expect-error this mode executes a call several times: declare effect none or idempotent
+export const callForkUnknown: CallPolicy<"unknown"> = { mode: { kind: "forking", copies: 2 } };
+
+// Repeats of what reached a handler.
+// @ts-expect-error retrying a call that reached a handler repeats its effect: declare effect none, idempotent or once
+export const codesUnknown: Unknown = { get: { retry: { codes: ["UNAVAILABLE"] } } };
+// @ts-expect-error retrying a call that reached a handler repeats its effect: declare effect none, idempotent or once
+export const callCodesUnknown: CallPolicy<"unknown"> = { retry: { codes: [] } };
+// @ts-expect-error "ABORTED"
+export const codeAborted: Once = { get: { retry: { codes: ["ABORTED"] } } };
+// @ts-expect-error "RESOURCE_EXHAUSTED"
+export const codeExhausted: ClientPolicy = { retry: { codes: ["RESOURCE_EXHAUSTED"] } };
+
+// Fallbacks, which stand for one reply of one method.
+// @ts-expect-error only a unary method has a fallback
+export const fallbackStream: Once = { watch: { fallback: () => ({}) } };
+// @ts-expect-error 'fallback' does not exist in type
+export const fallbackClient: ClientPolicy = { fallback: () => ({}) };
+// @ts-expect-error Type '{ id: number; }' is not assignable
+export const fallbackReply: Once = { get: { fallback: () => ({ id: 5 }) } };
+
+// What belongs elsewhere, is not there yet, or is misspelt.
+// @ts-expect-error 'timeoutMs' does not exist in type
+export const callTimeout: CallPolicy = { timeoutMs: 5 };
+// @ts-expect-error 'priority' does not exist in type
+export const callPriority: CallPolicy = { priority: "critical" };
+// @ts-expect-error 'gett' does not exist in type
+export const methodName: Once = { gett: { timeoutMs: 5 } };
+// @ts-expect-error "available"
+export const modeAvailable: ClientPolicy = { mode: "available" };
+// @ts-expect-error "quorum"
+export const modeQuorum: ClientPolicy = { mode: { kind: "quorum", copies: 3 } };
+// @ts-expect-error 'cache' does not exist in type
+export const cacheLater: ClientPolicy = { cache: { ttlMs: 5 } };
+// @ts-expect-error "interactiv"
+export const presetName: ClientPolicy = "interactiv";
+// @ts-expect-error Type 'string' has no properties in common with type 'MethodPolicy
+export const methodPreset: Once = { get: "none" };
+
+// Values.
+// @ts-expect-error Type 'true' is not assignable to type 'false'
+export const throttleOn: ClientPolicy = { throttle: true };
+// @ts-expect-error Type 'string' is not assignable to type 'number | false | undefined'
+export const attemptTimeout: ClientPolicy = { attemptTimeoutMs: "adaptive" };
+// @ts-expect-error "p75"
+export const hedgeMoment: ClientPolicy = { hedge: { after: "p75" } };
+// @ts-expect-error 'stepMs' is missing
+export const backoffStep: ClientPolicy = { retry: { backoff: { kind: "linear", baseMs: 5 } } };
+// @ts-expect-error Type 'null' is not assignable to type
+export const nothing: ClientPolicy = { hedge: null };
+
+/** What compiles beside them: the same keys where the method may have them, undefined everywhere. */
+export const accepted: readonly [Once, Unknown, ClientPolicy, CallPolicy<"once">] = [
+  {
+    get: {
+      hedge: false,
+      mode: "failfast",
+      retry: { codes: ["UNAVAILABLE"] },
+      fallback: (error, { id }) => ({ id, sku: error.code }),
+    },
+    watch: { hedge: { after: "p98", copiesMax: 2 }, mode: undefined },
+    import: { retry: { attemptsMax: Infinity } },
+  },
+  {
+    get: { retry: { attemptsMax: 2, backoff: { failure: { kind: "constant", baseMs: 5 }, timeout: undefined } } },
+    import: { mode: { kind: "forking", copies: 2 }, hedge: { afterMs: 5 } },
+  },
+  { preset: "interactive", hedge: {}, attemptTimeoutMs: false, integrity: false, timeoutMs: undefined },
+  { retry: { codes: ["DATA_LOSS"] }, throttle: false },
+];

@@ -1,0 +1,144 @@
+/** What must hold for every call, as its caller and the handlers see it. */
+import { type CallNote, storyOf } from "./history.ts";
+import type { Invariant, LastLook } from "./look.ts";
+import type { UniversePlan } from "./universe-plan.ts";
+
+/** A deadline may be told so much late: the wheel's tick, and a turn to let late answers in. */
+const LATE_MS = 5;
+
+export const settlesOnce: Invariant = {
+  name: "settles-once",
+  claim: "each call ends once, and says so once",
+  bearsCorruption: true,
+  always: ({ fresh }) => firstOf(fresh.ended, ({ reports }) => (reports === 1 ? undefined : `onReply was called ${reports} times`)),
+  // A second end would have come after the first was looked at.
+  atLast: ({ history }) =>
+    firstOf(history.calls, ({ reports }) => (reports <= 1 ? undefined : `onReply was called ${reports} times`)),
+};
+
+export const endsInTime: Invariant = {
+  name: "ends-in-time",
+  claim: `each call ends by its deadline + ${LATE_MS} ms; if its own process stands still then, when it goes on`,
+  bearsCorruption: true,
+  always: ({ fresh, history, plan, nowMs }) => {
+    const late = (call: CallNote, atMs: number): string | undefined => {
+      const latestMs = latestEndMs(plan, call);
+      return atMs <= latestMs ? undefined : `it should have ended by ${latestMs.toFixed(3)} ms`;
+    };
+    return (
+      firstOf(fresh.ended, (call) => late(call, call.endedAtMs)) ?? firstOf(history.open, (call) => late(call, nowMs))
+    );
+  },
+};
+
+export const runsOnce: Invariant = {
+  name: "runs-once",
+  claim: "a method of effect once or unknown runs at most once for a call",
+  bearsCorruption: false,
+  always: ({ fresh }) =>
+    firstOf(fresh.ran, ({ effect, executions }) =>
+      executions.length <= 1 || effect === "none" || effect === "idempotent"
+        ? undefined
+        : `its effect is ${effect}, and it ran ${executions.length} times`,
+    ),
+};
+
+export const runsWithinAttempts: Invariant = {
+  name: "runs-within-attempts",
+  claim: "a call runs at most as often as its policy has attempts",
+  bearsCorruption: false,
+  always: ({ fresh }) =>
+    firstOf(fresh.ran, ({ executions }) =>
+      executions.length <= attemptsMax ? undefined : `it ran ${executions.length} times, ${attemptsMax} attempts are allowed`,
+    ),
+};
+
+/** Attempts that may reach a handler, by the standard policy. */
+export const attemptsMax = 3;
+
+export const repliesFit: Invariant = {
+  name: "replies-fit",
+  claim: "each reply is the function of its request that the handler computes",
+  bearsCorruption: false,
+  always: ({ fresh }) => firstOf(fresh.ended, ({ wrong }) => (wrong === "" ? undefined : wrong)),
+};
+
+export const reachedIsTrue: Invariant = {
+  name: "reached-is-true",
+  claim: "no handler ran for a call whose error says that it reached none",
+  bearsCorruption: false,
+  always: ({ fresh }) =>
+    firstOf(fresh.ended, ({ reached, executions }) =>
+      reached !== "no" || executions.length === 0 ? undefined : `it says "no", and it ran ${executions.length} times`,
+    ),
+};
+
+export const countersAddUp: Invariant = {
+  name: "counters-add-up",
+  claim: "each call of a process that lives is told of once, with the attempts that the wire saw",
+  bearsCorruption: false,
+  atLast: ({ history }) =>
+    firstOf(history.calls, (call) => {
+      if (call.isAbandoned) return undefined;
+      if (call.outcome === "") return "it never ended";
+      // One that was made and given up in the same turn never leaves.
+      return call.toldAttempts >= call.attempts.length ? undefined : `it told of ${call.toldAttempts} attempts`;
+    }),
+};
+
+export const noUnhandledRejection: Invariant = {
+  name: "no-unhandled-rejection",
+  claim: "no failure is left for nobody to see",
+  bearsCorruption: true,
+  always: ({ unhandled }) => unhandled[0],
+};
+
+export const converges: Invariant = {
+  name: "converges",
+  claim: "when all faults have ended every client comes back: its calls succeed, later every peer is ready",
+  bearsCorruption: false,
+  always: ({ fresh }) =>
+    firstOf(fresh.ended, ({ isProbe, outcome }) => (isProbe && outcome !== "OK" ? "all faults were over by then" : undefined)),
+  atLast: notReady,
+};
+
+export const callInvariants: readonly Invariant[] = [
+  settlesOnce,
+  endsInTime,
+  runsOnce,
+  runsWithinAttempts,
+  repliesFit,
+  reachedIsTrue,
+  countersAddUp,
+  noUnhandledRejection,
+  converges,
+];
+
+/** The first call with something wrong: what, and its story. */
+export function firstOf(calls: Iterable<CallNote>, wrong: (call: CallNote) => string | undefined): string | undefined {
+  for (const call of calls) {
+    const text = wrong(call);
+    if (text !== undefined) return [text, ...storyOf(call)].join("\n");
+  }
+  return undefined;
+}
+
+function notReady({ clients }: LastLook): string | undefined {
+  for (const { host, peers } of clients) {
+    const lost = peers.find(({ health }) => health !== "ready");
+    if (lost !== undefined) return `to ${host} its peer ${lost.address} is ${lost.health}, long after the last fault`;
+  }
+  return undefined;
+}
+
+/** When a call must have ended: by its deadline, or when its process goes on after a stop that the deadline fell into. */
+function latestEndMs(plan: UniversePlan, call: CallNote): number {
+  let latestMs = call.dueAtMs + LATE_MS;
+  for (const fault of plan.faults) {
+    const lastsMs = fault.kind === "stall" ? fault.stallMs : fault.forMs;
+    if ((fault.kind !== "freeze" && fault.kind !== "stall") || fault.peer !== call.client) continue;
+    const untilMs = fault.atMs + (lastsMs ?? Number.POSITIVE_INFINITY);
+    if (fault.atMs <= latestMs && untilMs >= call.dueAtMs) latestMs = Math.max(latestMs, untilMs + LATE_MS);
+  }
+  return latestMs;
+}

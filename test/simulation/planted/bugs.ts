@@ -1,0 +1,107 @@
+/**
+ * Bugs to plant in the production code, each of which the simulator must find: they show that it can. A bug is a change of one text in
+ * one file, made while that file is loaded (plant.ts); a new one is a new entry.
+ */
+
+export interface PlantedBug {
+  readonly name: string;
+  /** What goes wrong with it, in a sentence. */
+  readonly what: string;
+  /** From the repository's root. */
+  readonly file: string;
+  /** Stands in the file exactly once. */
+  readonly find: string;
+  readonly replace: string;
+  /** The invariants by which it may be found. */
+  readonly expects: readonly string[];
+}
+
+/** Says to a process which bug to plant, by name. */
+export const plantedBugVariable = "HOLDFAST_PLANTED_BUG";
+
+export const plantedBugs: readonly PlantedBug[] = [
+  {
+    name: "exclude-list-ignored",
+    what: "a repeat may go to the peer that failed",
+    file: "src/client/channel-core.ts",
+    find: "return link.canStart && this.#excluded?.includes(link) !== true;",
+    replace: "return link.canStart;",
+    expects: ["no-excluded-pick"],
+  },
+  {
+    name: "unknown-repeated",
+    what: "a call of effect unknown or once is repeated after it may have run",
+    file: "src/policy/recover/attempts.ts",
+    find: 'const mayRepeat = failed.effect === "none" || failed.effect === "idempotent";',
+    replace: "const mayRepeat = true;",
+    expects: ["repeats-as-allowed", "runs-once"],
+  },
+  {
+    name: "commit-ignored",
+    what: "a reply stream begins anew although replies have been read",
+    file: "src/client/client-call.ts",
+    find: "isCommitted: this.isCommitted(attempt),",
+    replace: "isCommitted: false,",
+    expects: ["no-attempt-after-commit", "replies-fit"],
+  },
+  {
+    name: "deadline-not-armed",
+    what: "a call does not end at its deadline by itself",
+    file: "src/client/client-call.ts",
+    find: "if (this.deadlineMs !== Infinity) this.channel.runtime.wheel.arm(this, this.deadlineMs);",
+    replace: "",
+    expects: ["ends-in-time"],
+  },
+  {
+    name: "waiting-call-kept",
+    what: "a call that ends while it waits for a peer stays in the queue",
+    file: "src/client/client-call.ts",
+    find: "if (this.isWaiting) this.channel.stopWaiting(this);",
+    replace: "",
+    expects: ["no-attempt-after-end", "nothing-left-open"],
+  },
+  {
+    name: "loser-not-cancelled",
+    what: "an attempt that nobody waits for any more goes on",
+    file: "src/wire/transport/client-attempt.ts",
+    find: `    if (this.isEnded) return;
+    this.isEnded = true;
+    this.#leave(CANCEL);
+  }`,
+    replace: `    this.isEnded = true;
+  }`,
+    expects: ["attempts-end-with-call"],
+  },
+  {
+    name: "never-dialled-again",
+    what: "a peer whose dial failed is not dialled again",
+    file: "src/wire/transport/peer-link.ts",
+    find: 'if (this.state === "backoff") this.#dialNow();',
+    replace: "",
+    expects: ["converges", "ends-in-time"],
+  },
+  {
+    name: "slot-not-released",
+    what: "the server keeps the slot of a call that was cancelled",
+    file: "src/server/server-call.ts",
+    find: "    if (this.isReleased) return;\n    this.isReleased = true;",
+    replace: "    if (this.isReleased || this.isCancelled) return;\n    this.isReleased = true;",
+    expects: ["slots-come-back", "converges"],
+  },
+  {
+    name: "drain-forgets-calls",
+    what: "a server that drains says of calls it runs that it did not take them",
+    file: "src/wire/transport/server-connection.ts",
+    find: 'this.engine.goAway(NO_ERROR, this.engine.lastPeerId, "drain");',
+    replace: 'this.engine.goAway(NO_ERROR, 0, "drain");',
+    expects: ["runs-once", "reached-is-true"],
+  },
+  {
+    name: "not-run-mark-on-everything",
+    what: "a server says of calls that have run that they have not",
+    file: "src/server/server-call.ts",
+    find: "  return { code, text, metadata: undefined, details: undefined, retryAfterMs: undefined, isNotRun: false };",
+    replace: "  return { code, text, metadata: undefined, details: undefined, retryAfterMs: undefined, isNotRun: true };",
+    expects: ["runs-once", "reached-is-true"],
+  },
+];
