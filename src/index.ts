@@ -14,6 +14,7 @@ export type { Client } from "./client/make-client.ts";
 export type { CallOptions, ChannelOptions, ClientOptions } from "./client/options.ts";
 export { pipe } from "./client/pipe.ts";
 export type { Stream } from "./client/reply-stream.ts";
+export type { Policy } from "./client/policy/policy.ts";
 export { annotate, type Contract } from "./schema/contract.ts";
 export { defineError } from "./schema/define-error.ts";
 export { createServer, type Handlers, type Server } from "./server/create-server.ts";

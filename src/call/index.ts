@@ -5,6 +5,16 @@ export type { Call } from "./call.ts";
 export type { Code, CodeOrOk } from "./code.ts";
 export type { Deadline } from "./deadline.ts";
 export type { ErrorDetail, RpcErrorOptions } from "./error.ts";
+export type {
+  AttemptRecord,
+  AttemptWhy,
+  CallRecord,
+  Event,
+  EventMap,
+  EventName,
+  PeerHealth,
+  SavedBy,
+} from "./event.ts";
 export type { Blame, Fault, FaultKind, Phase } from "./fault.ts";
 export type { InterceptedCall, Interceptor, Next, Outcome, Reply, Source } from "./interceptor.ts";
 export type { Metadata, MetadataInit, MetadataValue } from "./metadata.ts";

@@ -3,7 +3,6 @@ import type { Socket } from "../world/network.ts";
 
 /** The other side hears a reset (ECONNRESET), or, where sockets cannot reset, that the stream is over. */
 export function breakOff(socket: Socket): void {
-  const { reset } = socket as Socket & { readonly reset?: () => void };
-  if (reset === undefined) socket.destroy();
-  else reset.call(socket);
+  if (socket.reset === undefined) socket.destroy();
+  else socket.reset();
 }

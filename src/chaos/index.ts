@@ -14,5 +14,6 @@ export {
   type FaultProxyConnection,
   type FaultProxyCounts,
   type FaultProxyOptions,
+  type FaultProxyPlace,
 } from "./proxy.ts";
 export { PROXY_FAULTS_MAX, type ProxyDirection, type ProxyFault } from "./proxy-fault.ts";

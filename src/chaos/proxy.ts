@@ -14,14 +14,22 @@ import type { MetFault } from "./lane-conditions.ts";
 import { type ConnectionFate, type ConnectionOwner, ProxiedConnection } from "./proxied-connection.ts";
 import { type CheckedFault, checkedFaults, type ProxyFault } from "./proxy-fault.ts";
 
+/** A TCP address. */
+export interface FaultProxyPlace {
+  /** A name or an IP address; IPv6 without brackets. */
+  readonly host: string;
+  /** 1..65,535; to listen also 0: one that is free. */
+  readonly port: number;
+}
+
 /** What a fault proxy is made of. */
 export interface FaultProxyOptions {
   /** Where it runs; default this machine. */
   readonly world?: World | undefined;
-  /** Where it listens: loopback, or anything with `allowRemote`. Port 0: one that is free. */
-  readonly listen: { readonly host: string; readonly port: number };
+  /** Where it listens: loopback, or anything with `allowRemote`. */
+  readonly listen: FaultProxyPlace;
   /** Where it connects to, once for each connection it accepts. */
-  readonly target: { readonly host: string; readonly port: number };
+  readonly target: FaultProxyPlace;
   /** All chance is drawn from it, 0..4,294,967,295. Default: drawn from the world; `seed` of the proxy says which. */
   readonly seed?: number | undefined;
   /** Bytes that wait in one direction of one connection at most, 131,072..67,108,864; then the sender is slowed. Default 1,048,576. */
@@ -79,7 +87,7 @@ export interface FaultProxy extends AsyncDisposable {
   /** Which seed its chance is drawn from: the same seed and the same traffic give the same faults. */
   readonly seed: number;
   /** Begins to accept, and says where. Rejects with an Error if it cannot listen there, if it listens already or was closed. */
-  listen(): Promise<{ readonly host: string; readonly port: number }>;
+  listen(): Promise<FaultProxyPlace>;
   /** These faults from now on, in place of all before, on live connections as on new ones. TypeError or RangeError for what cannot be. */
   set(faults: readonly ProxyFault[]): void;
   /** No faults any more: `set([])`. */
@@ -188,7 +196,7 @@ class TcpFaultProxy implements FaultProxy, ConnectionOwner {
     this.totals = zeroTotals();
   }
 
-  async listen(): Promise<{ readonly host: string; readonly port: number }> {
+  async listen(): Promise<FaultProxyPlace> {
     if (this.closing !== undefined) throw new Error("the fault proxy is closed");
     if (this.listening !== undefined) throw new Error("the fault proxy listens already");
     this.listening = this.world.network.listen({

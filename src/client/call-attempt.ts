@@ -15,10 +15,10 @@ export class CallAttempt extends ClientAttempt implements Outstanding {
   readonly state: MethodState;
   readonly why: AttemptWhy;
   readonly token: string | undefined;
-  startedMs: number;
-  isOutstanding: boolean;
-  outstandingPrevious: Outstanding | undefined;
-  outstandingNext: Outstanding | undefined;
+  startedMs: number = Number.NaN;
+  isOutstanding: boolean = false;
+  outstandingPrevious: Outstanding | undefined = undefined;
+  outstandingNext: Outstanding | undefined = undefined;
 
   constructor(
     owner: AttemptOwner,
@@ -34,9 +34,5 @@ export class CallAttempt extends ClientAttempt implements Outstanding {
     this.state = state;
     this.why = why;
     this.token = token;
-    this.startedMs = 0;
-    this.isOutstanding = false;
-    this.outstandingPrevious = undefined;
-    this.outstandingNext = undefined;
   }
 }

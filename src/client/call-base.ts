@@ -53,23 +53,23 @@ export abstract class CallBase extends WheelEntry implements IdWords, TraceWords
   readonly ownTimeoutMs: number;
   readonly priority: Priority;
   deadlineMs: number;
-  id0: number;
-  id1: number;
-  id2: number;
-  id3: number;
-  trace0: number;
-  trace1: number;
-  trace2: number;
-  trace3: number;
-  span0: number;
-  span1: number;
-  traceFlags: number;
+  id0: number = 0;
+  id1: number = 0;
+  id2: number = 0;
+  id3: number = 0;
+  trace0: number = 0;
+  trace1: number = 0;
+  trace2: number = 0;
+  trace3: number = 0;
+  span0: number = 0;
+  span1: number = 0;
+  traceFlags: number = 0;
   /** Attempts started. */
-  attempts: number;
+  attempts: number = 0;
   /** Of those that have ended: the ones that may have reached a handler. */
-  protected counted: number;
+  protected counted: number = 0;
   /** The first attempt did not start in the turn of the call. */
-  protected isDelayed: boolean;
+  protected isDelayed: boolean = false;
 
   constructor(channel: ChannelCore, method: ClientMethod, options: CallOptions | undefined, nowMs: number) {
     super();
@@ -86,20 +86,6 @@ export abstract class CallBase extends WheelEntry implements IdWords, TraceWords
       options?.timeoutMs === undefined ? method.timeoutOf(policy) : method.checkTimeout(options.timeoutMs);
     this.priority = priorityOf(options?.priority, policy.priority, scope);
     this.deadlineMs = nowMs + this.ownTimeoutMs;
-    this.id0 = 0;
-    this.id1 = 0;
-    this.id2 = 0;
-    this.id3 = 0;
-    this.trace0 = 0;
-    this.trace1 = 0;
-    this.trace2 = 0;
-    this.trace3 = 0;
-    this.span0 = 0;
-    this.span1 = 0;
-    this.traceFlags = 0;
-    this.attempts = 0;
-    this.counted = 0;
-    this.isDelayed = false;
   }
 
   get requestCodec(): MessageCodec {

@@ -238,7 +238,9 @@ export class ChannelCore implements PickGate<ClientPeer> {
     this.poisonState = get("poison");
     this.retryState = get("retry");
     this.gateState = get("gate");
-    if (this.detector !== undefined) this.detector.isObserving = get("outlier") !== "on";
+    if (this.detector === undefined) return;
+    this.detector.isObserving = get("outlier") !== "on";
+    this.detector.isObservingGroups = get("correlated") !== "on";
   }
 
   // --------------------------------------------------------------------------------------------------- peers

@@ -4,6 +4,7 @@
 import { StandDown } from "../policy/recover/stand-down.ts";
 import { WheelEntry } from "../wire/transport/timer-wheel.ts";
 import type { ChannelCore } from "./channel-core.ts";
+import { IN_FLIGHT_MAX } from "./client-peer.ts";
 
 const TICK_MS = 1_000;
 /** So long after the last call it goes on. */
@@ -39,7 +40,7 @@ export class ChannelTick extends WheelEntry {
 
   /** Something is to be decided at once. */
   sweepNow(nowMs: number): void {
-    this.#sweep(nowMs);
+    this.#sweep(nowMs, false);
   }
 
   stop(): void {
@@ -49,7 +50,7 @@ export class ChannelTick extends WheelEntry {
   expired(nowMs: number): void {
     const channel = this.#channel;
     channel.selfBeat.late(this.dueMs, nowMs);
-    this.#sweep(nowMs);
+    this.#sweep(nowMs, true);
     channel.isStandingDown = this.#standDown.look(
       channel.peers.map(({ pace }) => pace),
       nowMs,
@@ -63,11 +64,13 @@ export class ChannelTick extends WheelEntry {
     }
   }
 
-  #sweep(nowMs: number): void {
+  #sweep(nowMs: number, isWhole: boolean): void {
     const channel = this.#channel;
     const { detector } = channel;
     if (detector === undefined) return;
-    const changes = detector.sweep(nowMs, channel.selfBeat.watch.score(nowMs));
+    for (const peer of channel.peers) peer.record.load = peer.inFlight / IN_FLIGHT_MAX;
+    const score = channel.selfBeat.watch.score(nowMs);
+    const changes = [...detector.sweep(nowMs, score), ...(isWhole ? detector.sweepGroups(nowMs, score) : [])];
     for (const { record, kind, why, untilMs } of changes) {
       const peer = channel.peers.find((each) => each.record === record);
       if (peer === undefined) continue;

@@ -26,6 +26,7 @@ import type { ClientMethod } from "./client-method.ts";
 import type { ClientPeer } from "./client-peer.ts";
 import type { ConnectionWatch } from "./connection-watch.ts";
 import type { CallOptions } from "./options.ts";
+import { suffer } from "./ordeal.ts";
 import { payloadHash } from "./payload-hash.ts";
 
 /** A call that finds no peer waits so long at most. */
@@ -39,79 +40,52 @@ const PUSHBACK_MAX_MS = 30_000;
 const TOKEN = /^[!-~](?:[ -~]*[!-~])?$/;
 
 export abstract class ClientCall extends CallBase implements AttemptOwner, ScopeChild {
-  scopePrevious: ScopeChild | undefined;
-  scopeNext: ScopeChild | undefined;
-  waitPrevious: ClientCall | undefined;
-  waitNext: ClientCall | undefined;
-  isWaiting: boolean;
-  isOver: boolean;
+  scopePrevious: ScopeChild | undefined = undefined;
+  scopeNext: ScopeChild | undefined = undefined;
+  waitPrevious: ClientCall | undefined = undefined;
+  waitNext: ClientCall | undefined = undefined;
+  isWaiting: boolean = false;
+  isOver: boolean = false;
   /** The youngest attempt that is in flight, and the others that are. */
-  attempt: CallAttempt | undefined;
-  #others: CallAttempt[] | undefined;
+  attempt: CallAttempt | undefined = undefined;
+  #others: CallAttempt[] | undefined = undefined;
   /** The attempt that ended last, or ended the call. */
-  last: CallAttempt | undefined;
-  faults: Fault[] | undefined;
+  last: CallAttempt | undefined = undefined;
+  faults: Fault[] | undefined = undefined;
   /** What its record is made from; only if somebody listens. */
   readonly trail: CallTrail | undefined;
   /** Peers that an attempt was started on: others come first. */
-  #tried: ClientPeer[] | undefined;
+  #tried: ClientPeer[] | undefined = undefined;
   /** Of the failed attempts: those that never reached a handler. */
-  #unreached: number;
-  #repeats: number;
-  #delayMs: number;
-  #marks: number;
+  #unreached: number = 0;
+  #repeats: number = 0;
+  #delayMs: number = 0;
+  #marks: number = 0;
   /** A server has asked not to repeat the call. */
-  #isStopped: boolean;
+  #isStopped: boolean = false;
   /** When the youngest attempt is overdue; when it has used up its own time. */
-  #copyAtMs: number;
-  #attemptByMs: number;
-  #isCopyPostponed: boolean;
-  #placeByMs: number;
-  #backoffUntilMs: number;
-  #why: AttemptWhy;
-  #hasRefreshed: boolean;
+  #copyAtMs: number = Infinity;
+  #attemptByMs: number = Infinity;
+  #isCopyPostponed: boolean = false;
+  #placeByMs: number = Infinity;
+  #backoffUntilMs: number = Infinity;
+  #why: AttemptWhy = "first";
+  #hasRefreshed: boolean = false;
   /** The last attempt was answered with UNAUTHENTICATED: the next token is to be a fresh one. */
-  #isRefreshDue: boolean;
+  #isRefreshDue: boolean = false;
   #onAbort: (() => void) | undefined;
   #onOver: (() => void) | undefined;
   /** Keeps the process alive between two attempts. */
-  #hold: Timer | undefined;
-  #isParked: boolean;
+  #hold: Timer | undefined = undefined;
+  #isParked: boolean = false;
   /** A further moment at which `timeCame` is to be called, for a subclass. */
-  protected dueByMs: number;
+  protected dueByMs: number = Infinity;
 
   constructor(channel: ChannelCore, method: ClientMethod, options: CallOptions | undefined, nowMs: number) {
     super(channel, method, options, nowMs);
-    this.scopePrevious = undefined;
-    this.scopeNext = undefined;
-    this.waitPrevious = undefined;
-    this.waitNext = undefined;
-    this.isWaiting = false;
-    this.isOver = false;
-    this.attempt = undefined;
-    this.#others = undefined;
-    this.last = undefined;
-    this.faults = undefined;
     this.trail = channel.events.hears("call.ended") ? new CallTrail() : undefined;
-    this.#tried = undefined;
-    this.#unreached = 0;
-    this.#repeats = 0;
-    this.#delayMs = 0;
-    this.#marks = 0;
-    this.#isStopped = false;
-    this.#copyAtMs = Infinity;
-    this.#attemptByMs = Infinity;
-    this.#isCopyPostponed = false;
-    this.#placeByMs = Infinity;
-    this.#backoffUntilMs = Infinity;
-    this.#why = "first";
-    this.#hasRefreshed = false;
-    this.#isRefreshDue = false;
     this.#onAbort = undefined;
     this.#onOver = undefined;
-    this.#hold = undefined;
-    this.#isParked = false;
-    this.dueByMs = Infinity;
   }
 
   get peer(): Peer | undefined {
@@ -253,12 +227,12 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.rearm();
   }
 
-  /** A peer for a call that waits: one that was not tried; one that was, if no other is connected. */
+  /** A peer for a call that waits: one that was not tried; one that was, if no other takes it now. */
   pickAgain(nowMs: number): ClientPeer | undefined {
     const { channel } = this;
     const isGated = this.policy.gate;
     const peer = channel.pick(nowMs, this.#tried, this.isReplyStream, isGated);
-    if (peer !== undefined || this.#tried === undefined || channel.hasOther(this.#tried)) return peer;
+    if (peer !== undefined || this.#tried === undefined) return peer;
     return channel.pick(nowMs, undefined, this.isReplyStream, isGated);
   }
 
@@ -359,19 +333,28 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.attempt = attempt;
     this.last = attempt;
     peer.began(attempt, nowMs);
-    attempt.start(nowMs);
-    connection.watch();
-    (connection.watcher as ConnectionWatch).began(nowMs);
     this.trail?.started(attempt, nowMs - this.createdMs);
     this.#armCopy(nowMs);
     if (!isFirst) this.rearm();
+    const { chaos } = channel;
+    const ordeal = chaos === undefined || chaos.isEmpty ? undefined : chaos.meet(state.info.path, peer.address, nowMs);
+    if (ordeal === undefined) this.send(attempt, nowMs);
+    else suffer(this, attempt, ordeal, nowMs);
+    if (why === "first") {
+      for (let copies = this.policy.copies; copies > 1 && !this.isOver; copies--) this.#startCopy(nowMs, "copy");
+    }
+  }
+
+  /** Puts an attempt on its connection. */
+  send(attempt: CallAttempt, nowMs: number): void {
+    const { connection } = attempt;
+    attempt.start(nowMs);
+    connection.watch();
+    (connection.watcher as ConnectionWatch).began(nowMs);
     try {
       this.sendRequest(attempt);
     } catch (error) {
       this.rejectRequest(error);
-    }
-    if (why === "first") {
-      for (let copies = this.policy.copies; copies > 1 && !this.isOver; copies--) this.#startCopy(nowMs, "copy");
     }
   }
 
@@ -451,7 +434,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const nowMs = attempt.connection.receivedAtMs;
     if (attempt.code === 0) {
       this.#noteSuccess(attempt, nowMs);
-      if (this.#others !== undefined) this.#cancelAttempts(attempt);
+      // The winner is taken out: whatever is still in flight has lost.
+      if (this.attempt !== undefined) this.#cancelAttempts(attempt);
       this.#leave();
       this.last = attempt;
       this.method.state.counters.ended(nowMs, true, this.attempts, this.counted + this.#unreached, attempt.why === "hedge");
@@ -478,6 +462,11 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     state.throttleOf(this.priority)?.accepted(nowMs);
     this.#remove(attempt);
     this.trail?.ended(attempt, "OK", undefined, nowMs - this.createdMs);
+    if (this.channel.events.hears("attempt.ended")) {
+      const tookMs = nowMs - attempt.startedMs;
+      const told = { callId: this.id, peer: peer.describe(), code: "OK", tookMs, fault: undefined } as const;
+      this.channel.events.emit("attempt.ended", nowMs, told);
+    }
   }
 
   get #inFlight(): number {
@@ -502,17 +491,18 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const youngest = this.attempt;
     this.#others = undefined;
     this.attempt = winner !== undefined && (youngest === winner || all?.includes(winner) === true) ? winner : undefined;
-    if (youngest !== undefined && youngest !== winner) this.#cancel(youngest, winner !== undefined);
+    if (youngest !== undefined && youngest !== winner) this.#cancel(youngest, winner);
     if (all === undefined) return;
-    for (const attempt of all) if (attempt !== winner) this.#cancel(attempt, winner !== undefined);
+    for (const attempt of all) if (attempt !== winner) this.#cancel(attempt, winner);
   }
 
-  #cancel(attempt: CallAttempt, isLoser: boolean): void {
+  #cancel(attempt: CallAttempt, winner: CallAttempt | undefined): void {
     const nowMs = this.channel.nowMs();
     const tookMs = nowMs - attempt.startedMs;
-    if (isLoser) {
+    if (winner !== undefined) {
       // It has taken so long already: a censored sample, without which the quantiles would forget all that is slow.
-      attempt.peer.overtaken(attempt, nowMs);
+      attempt.peer.overtaken(attempt, nowMs, nowMs - winner.startedMs);
+      (attempt.connection.watcher as ConnectionWatch).gaveUp(attempt);
       this.method.state.sample(nowMs, tookMs);
     }
     attempt.peer.ended(attempt);
@@ -588,6 +578,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const { state } = this.method;
     const stalledMs = channel.selfBeat.watch.stalledUntilMs >= attempt.startedMs ? channel.selfBeat.watch.lastStallMs : 0;
     const judgement = judgementOf(attempt, code, nowMs, state.p99Ms(nowMs), stalledMs);
+    if (attempt.fault === "attempt-timeout") (attempt.connection.watcher as ConnectionWatch).gaveUp(attempt);
     if (judgement.countsAsLoad) {
       state.refused(this.priority, nowMs);
     } else {
@@ -609,7 +600,11 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       channel.events.emit("attempt.ended", nowMs, { callId: this.id, peer: peer.describe(), code, tookMs, fault });
     }
     const { detector } = channel;
-    if (detector?.observe(peer.record, state.index, judgement.outcome, nowMs - attempt.startedMs, nowMs) === true) {
+    // A connection that is lost is one fact, however many calls were on it.
+    const isNews = attempt.reason !== "CONNECTION_LOST" || !attempt.connection.isLossNoted;
+    if (attempt.reason === "CONNECTION_LOST") attempt.connection.isLossNoted = true;
+    const tookMs = nowMs - attempt.startedMs;
+    if (isNews && detector?.observe(peer.record, state.index, judgement.outcome, tookMs, nowMs) === true) {
       channel.tick.sweepNow(nowMs);
     }
     return attempt.reason === "CONNECTION_LOST" && !attempt.connection.hasGoneAway && !attempt.connection.isCondemned;
@@ -690,12 +685,13 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       return;
     }
     const { hedge } = this.policy;
+    const { attempt } = this;
     this.#copyAtMs = Infinity;
-    if (hedge === false || this.attempt === undefined) return;
+    if (hedge === false || attempt === undefined) return;
     const inFlight = this.#inFlight;
     const isAllowed = mayCopy({
       effect: this.method.plan.info.effect,
-      isCommitted: this.isCommitted(this.attempt),
+      isCommitted: this.isCommitted(attempt),
       canSendAgain: this.canSendAgain && !this.#isStopped && this.onlyRequest !== undefined,
       mayRepeat: this.mayRepeat,
       attempts: this.counted + inFlight,
@@ -706,6 +702,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       isStandingDown: this.channel.isStandingDown,
     });
     if (isAllowed && this.channel.hedgeState === "on") this.#startCopy(nowMs, "hedge");
+    // What stood in the way may pass (an empty budget, no other peer, all slow at once): it asks again after the same wait once more.
+    if (this.attempt === attempt && !this.#isParked) this.#copyAtMs = nowMs + (nowMs - attempt.startedMs);
   }
 
   #startCopy(nowMs: number, why: "hedge" | "copy"): void {
@@ -789,6 +787,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const fault = faultOf(attempt, "DEADLINE_EXCEEDED", judgement.blame, nowMs - this.createdMs, "deadline");
     (this.faults ??= []).push(fault);
     state.sample(nowMs, nowMs - attempt.startedMs);
+    (attempt.connection.watcher as ConnectionWatch).gaveUp(attempt);
     if (judgement.blame === "peer" || judgement.blame === "network") attempt.peer.failed(attempt, nowMs);
     attempt.peer.counters.attemptEnded(nowMs, false);
     state.counters.attemptEnded(nowMs, false);

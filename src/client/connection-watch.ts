@@ -9,6 +9,7 @@ import type { ClientConnection } from "../wire/transport/client-connection.ts";
 import { WheelEntry } from "../wire/transport/timer-wheel.ts";
 import type { CallAttempt } from "./call-attempt.ts";
 import type { ClientPeer } from "./client-peer.ts";
+import type { MethodState } from "./method-state.ts";
 
 /** The soonest that silence can say anything. */
 const FIRST_LOOK_MS = 300;
@@ -20,6 +21,12 @@ export class ConnectionWatch extends WheelEntry implements SuspicionFacts {
   readonly #suspicion: Suspicion;
   #isSuspect: boolean;
   #oldest: CallAttempt | undefined;
+  /**
+   * When an attempt began that was given up since, for a copy was faster or its time was over; counts as outstanding until a byte comes.
+   * Without it a dead peer whose calls all end soon would never be found out.
+   */
+  #owedSinceMs: number;
+  #owedState: MethodState | undefined;
 
   constructor(peer: ClientPeer, connection: ClientConnection) {
     super();
@@ -29,6 +36,8 @@ export class ConnectionWatch extends WheelEntry implements SuspicionFacts {
     this.#suspicion = new Suspicion();
     this.#isSuspect = false;
     this.#oldest = undefined;
+    this.#owedSinceMs = -Infinity;
+    this.#owedState = undefined;
   }
 
   /** A call has been sent on the connection. */
@@ -37,6 +46,18 @@ export class ConnectionWatch extends WheelEntry implements SuspicionFacts {
     const { channel } = this.#peer;
     channel.runtime.wheel.arm(this, nowMs + FIRST_LOOK_MS);
     channel.selfBeat.wanted(nowMs);
+  }
+
+  /** An attempt is given up without an answer: that the peer was silent for so long is remembered. */
+  gaveUp({ startedMs, state }: CallAttempt): void {
+    if (startedMs <= this.#connection.receivedAtMs || (this.#isOwing && this.#owedSinceMs <= startedMs)) return;
+    this.#owedSinceMs = startedMs;
+    this.#owedState = state;
+  }
+
+  /** Not a byte has come since an attempt began that was given up. */
+  get #isOwing(): boolean {
+    return this.#owedSinceMs > this.#connection.receivedAtMs;
   }
 
   /** A PING was answered. */
@@ -60,10 +81,13 @@ export class ConnectionWatch extends WheelEntry implements SuspicionFacts {
     return this.#connection.frameAtMs;
   }
   get outstandingSinceMs(): number {
-    return this.#oldest === undefined ? Infinity : this.#oldest.startedMs;
+    const sinceMs = this.#oldest === undefined ? Infinity : this.#oldest.startedMs;
+    return this.#isOwing ? Math.min(sinceMs, this.#owedSinceMs) : sinceMs;
   }
   get p99Ms(): number {
-    return this.#oldest === undefined ? Number.NaN : this.#oldest.state.p99Ms(this.#peer.channel.nowMs());
+    const sinceMs = this.#oldest === undefined ? Infinity : this.#oldest.startedMs;
+    const state = this.#isOwing && this.#owedSinceMs < sinceMs ? this.#owedState : this.#oldest?.state;
+    return state === undefined ? Number.NaN : state.p99Ms(this.#peer.channel.nowMs());
   }
   get rttMs(): number {
     return this.figures.rttMs;
@@ -86,6 +110,8 @@ export class ConnectionWatch extends WheelEntry implements SuspicionFacts {
     if (connection.isClosed) return;
     this.#oldest = this.#oldestHere();
     const look = this.#suspicion.look(nowMs, this);
+    // It has made the peer suspect; a peer that has nothing more to answer must not stay so until its next byte.
+    if (look !== "trust") this.#owedSinceMs = -Infinity;
     const isActing = channel.suspicionState === "on";
     if (look === "condemn") {
       const silentMs = nowMs - connection.receivedAtMs;

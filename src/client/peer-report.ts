@@ -16,6 +16,8 @@ export interface PeerReport extends Peer {
   /** Attempts that it has now. */
   readonly inFlight: number;
   readonly connections: number;
+  /** Streams open on them, those included that were left and wait for their reset. */
+  readonly streams: number;
   /** What the balancer thinks a call costs here, in milliseconds. */
   readonly costMs: number;
   /** What its middle attempt takes, in milliseconds; NaN while unknown. */
@@ -33,6 +35,7 @@ export function peerReport(peer: ClientPeer, nowMs: number): PeerReport {
     why,
     inFlight: peer.inFlight,
     connections: peer.link.connections.length,
+    streams: peer.link.streamCount,
     costMs: peer.costNowMs(nowMs),
     p50Ms: peer.pace.medianMs,
     rttMs: watcher instanceof ConnectionWatch ? watcher.figures.rttMs : Number.NaN,

@@ -34,17 +34,17 @@ export interface Stream<T> extends AsyncIterable<T>, AsyncDisposable {
 
 export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unknown>, AsyncIterator<unknown> {
   /** The attempt that the replies come from, once headers have come. */
-  source: ClientAttempt | undefined;
+  source: ClientAttempt | undefined = undefined;
   readonly #pump: RequestPump | undefined;
   readonly #request: unknown;
-  #inbox: MessageInbox | undefined;
-  #isTaken: boolean;
-  #isRead: boolean;
+  #inbox: MessageInbox | undefined = undefined;
+  #isTaken: boolean = false;
+  #isRead: boolean = false;
   /** The reader has left its loop. */
-  #isLeft: boolean;
-  #error: RpcError | undefined;
-  #isDone: boolean;
-  #header: Promise<Metadata> | undefined;
+  #isLeft: boolean = false;
+  #error: RpcError | undefined = undefined;
+  #isDone: boolean = false;
+  #header: Promise<Metadata> | undefined = undefined;
   #headerCame: ((header: Metadata) => void) | undefined;
   /** A reader that came before the headers. */
   #resolve: ((result: IteratorResult<unknown>) => void) | undefined;
@@ -58,16 +58,8 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
     nowMs: number,
   ) {
     super(channel, method, options, nowMs);
-    this.source = undefined;
     this.#pump = method.isRequestStream ? new RequestPump(this, request as AsyncIterable<unknown>) : undefined;
     this.#request = request;
-    this.#inbox = undefined;
-    this.#isTaken = false;
-    this.#isRead = false;
-    this.#isLeft = false;
-    this.#error = undefined;
-    this.#isDone = false;
-    this.#header = undefined;
     this.#headerCame = undefined;
     this.#resolve = undefined;
     this.#reject = undefined;

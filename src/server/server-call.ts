@@ -124,10 +124,10 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     if (!this.isOver) this.#run(request);
   }
 
-  requestBroken(code: CodeOrOk, text: string): void {
+  requestBroken(code: CodeOrOk, text: string, isNotRun: boolean): void {
     if (this.isOver) return;
-    this.#answer({ code, text, metadata: undefined, details: undefined, retryAfterMs: undefined, isNotRun: false });
-    this.cancel(failure({ code: code === "OK" ? "INTERNAL" : code, text, reached: "yes" }));
+    this.#answer({ code, text, metadata: undefined, details: undefined, retryAfterMs: undefined, isNotRun });
+    this.cancel(failure({ code: code === "OK" ? "INTERNAL" : code, text, reached: isNotRun ? "no" : "yes" }));
     this.#letRun();
   }
 

@@ -4,6 +4,7 @@
 import { CALL_ID_BYTES, mintCallId, readCallId, readTraceparent } from "../call/ids.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import type { Peer } from "../call/peer.ts";
+import { CHECKSUM_UNREADABLE, readChecksum, readChecksumText } from "../wire/grpc/checksum.ts";
 import type { Encoding } from "../wire/grpc/compression.ts";
 import { acceptedEncodings } from "../wire/grpc/compression.ts";
 import { parseTimeout, parseTimeoutBytes } from "../wire/grpc/timeout.ts";
@@ -11,16 +12,20 @@ import { type Field, type FieldSection, PSEUDO_METHOD, PSEUDO_PATH } from "../wi
 import type { Http2Limits } from "../wire/http2/limits.ts";
 import { appendField, contentTypeOf, encodingIn, rawText } from "../wire/transport/header-reader.ts";
 import {
+  integrityCrc32,
   NAME_CALL_ID,
+  NAME_CHECKSUM,
   NAME_CONTENT_TYPE,
   NAME_GRPC_ACCEPT_ENCODING,
   NAME_GRPC_ENCODING,
   NAME_GRPC_TIMEOUT,
+  NAME_INTEGRITY,
   NAME_PRIORITY,
   NAME_REPEAT,
   NAME_TRACEPARENT,
   NAME_USER_AGENT,
   RAW_CALL_ID,
+  RAW_CHECKSUM,
   RAW_TIMEOUT,
   RAW_TRACEPARENT,
 } from "../wire/transport/names.ts";
@@ -100,6 +105,8 @@ export class ServerCore implements ServerConnectionOwner {
     let accepts: string | undefined;
     let priority: string | undefined;
     let mayRepeat = true;
+    let isChecking = false;
+    let checksum: number | undefined;
     let pairs: (string | Uint8Array)[] | undefined;
     let badName = "";
     for (let i = 0; i < section.count; i++) {
@@ -131,6 +138,12 @@ export class ServerCore implements ServerConnectionOwner {
         case NAME_REPEAT:
           if (field.value === "no") mayRepeat = false;
           break;
+        case NAME_INTEGRITY:
+          isChecking = field.value === integrityCrc32.value;
+          break;
+        case NAME_CHECKSUM:
+          checksum = checksum === undefined ? readChecksumText(field.value) : CHECKSUM_UNREADABLE;
+          break;
         case NAME_TRACEPARENT:
         case NAME_CALL_ID:
           break;
@@ -145,6 +158,11 @@ export class ServerCore implements ServerConnectionOwner {
     const rawTimeoutEnd = section.rawEnd[RAW_TIMEOUT] as number;
     if (rawTimeoutEnd !== 0) {
       timeoutMs = parseTimeoutBytes(section.rawBytes, section.rawStart[RAW_TIMEOUT] as number, rawTimeoutEnd);
+    }
+    const checksumEnd = section.rawEnd[RAW_CHECKSUM] as number;
+    if (checksumEnd !== 0) {
+      const start = section.rawStart[RAW_CHECKSUM] as number;
+      checksum = checksum === undefined ? readChecksum(section.rawBytes, start, checksumEnd) : CHECKSUM_UNREADABLE;
     }
     if (contentType === undefined || contentTypeOf(contentType) === undefined) return exchange.answerHttp(415);
     if (!isPost) return exchange.answerHttp(405);
@@ -165,6 +183,11 @@ export class ServerCore implements ServerConnectionOwner {
       exchange.replyEncoding =
         accepts === undefined || acceptedEncodings(accepts).includes(encoding) ? encoding : undefined;
     }
+    if (isChecking) {
+      exchange.offersChecksums = true;
+      exchange.givesChecksum = !route.isReplyStream;
+    }
+    if (!route.isRequestStream) exchange.requestChecksum = checksum;
     const call = new ServerCall(this, exchange, route, exchange.connection.receivedAtMs);
     call.requestPairs = pairs;
     if (priority === "critical" || priority === "sheddable") call.priority = priority;

@@ -136,6 +136,33 @@ function ends(test: Test): void {
     }
   });
 
+  test("breaks a stream: its owner hears no error, the other side a reset where there is one, and nothing of it twice", async (rig) => {
+    const { client, clientSocket, server, serverSocket } = await rig.pair();
+    serverSocket.reset?.();
+    serverSocket.reset?.();
+    serverSocket.destroy();
+    await rig.settle(server.saw("closed"));
+    await rig.settle(client.until(() => client.happenings.length > 1));
+    // A Unix socket knows no reset: its other side may hear an end.
+    if (rig.network.listenAddress.kind === "tcp") assert.equal(client.error?.code, "ECONNRESET");
+    clientSocket.destroy();
+    await rig.quiet();
+    assert.equal(server.error, undefined);
+    assert.deepEqual(server.happenings, ["closed"]);
+    assert.equal(client.count("closed"), 1);
+  });
+
+  test("breaks a stream that is not there yet as it destroys one", async (rig) => {
+    const client = new NetworkRecorder();
+    const { listener } = await rig.listen();
+    const socket = rig.connect(rig.network.connectAddress(listener.address), client);
+    socket.reset?.();
+    await rig.settle(client.saw("closed"));
+    await rig.quiet();
+    assert.equal(client.error, undefined);
+    assert.deepEqual(client.happenings, ["closed"]);
+  });
+
   test("closes a destroyed socket without an error, and tells its peer", async (rig) => {
     const { client, clientSocket, server } = await rig.pair();
     client.during(() => clientSocket.destroy());

@@ -119,6 +119,13 @@ export class SimulatedSocket implements Socket, IoTask {
     this.process.post(this);
   }
 
+  reset(): void {
+    if (this.isDestroyed || this.isClosedTold) return;
+    this.isDestroyed = true;
+    this.letGo("reset");
+    this.process.post(this);
+  }
+
   // ----------------------------------------------------------------------------------------------- for the kernels
 
   /** The stream exists: both ways are there. */
@@ -439,8 +446,8 @@ export class SimulatedSocket implements Socket, IoTask {
     return bytes;
   }
 
-  /** The process has no more use for it: the kernel sends what it has taken, or resets if something was left unread. */
-  private letGo(): void {
+  /** The process has no more use for it: the kernel sends what it has taken, or resets if something was left unread, or if it is told to. */
+  private letGo(how: "close" | "reset" = "close"): void {
     const wasOpen = this.kernel === "open";
     this.onGivenUp?.();
     this.onGivenUp = undefined;
@@ -448,7 +455,7 @@ export class SimulatedSocket implements Socket, IoTask {
     this.host.sockets.delete(this);
     this.queue = [];
     this.queueBytes = 0;
-    if (wasOpen && this.receivedBytes > 0) {
+    if (wasOpen && (how === "reset" || this.receivedBytes > 0)) {
       this.resetPeer();
       this.ways?.out.stop("kernel");
     } else if (wasOpen) {

@@ -75,6 +75,11 @@ export interface Socket {
   end(): void;
   /** Cuts at once; what is queued is lost. `closed` follows. */
   destroy(): void;
+  /**
+   * Breaks the stream: like `destroy`, and the other side hears ECONNRESET, as it does when a process is gone. Where a stream knows no
+   * reset (TLS, Unix, one that still connects) it is `destroy`. Absent where there is no kernel between the two sides.
+   */
+  reset?(): void;
   readonly localAddress: string;
   /** `host:port` of the other side, or the Unix path. */
   readonly remoteAddress: string;

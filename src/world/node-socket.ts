@@ -98,6 +98,17 @@ export class NodeSocket implements Socket {
     this.stream.destroy();
   }
 
+  reset(): void {
+    // Node throws for what is not a plain TCP socket, and lets one that connects go on until it has.
+    if (this.phase !== "open" || this.tls !== undefined || this.stream.remotePort === undefined) {
+      this.destroy();
+      return;
+    }
+    this.isEnded = true;
+    this.isCut = true;
+    this.stream.resetAndDestroy();
+  }
+
   /** Tells `events` from now on. Called once, by the network that made this socket. */
   listen(events: SocketEvents): void {
     this.events = events;

@@ -59,7 +59,9 @@ export function benchServer(handlers: Partial<BenchHandlers> = {}, options: Serv
 export async function startPair(handlers: Partial<BenchHandlers> = {}, options: PairOptions = {}): Promise<Pair> {
   const server = benchServer(handlers, options.server);
   const address = options.isInProcess === true ? "in-process" : (await server.listen(0)).address;
-  const client = createClient(Bench, options.isInProcess === true ? server : address, options.client);
+  // One attempt, so that a test sees what one attempt does; those about several say so.
+  const policy = { retry: false, hedge: false } as const;
+  const client = createClient(Bench, options.isInProcess === true ? server : address, { policy, ...options.client });
   return {
     server,
     client,

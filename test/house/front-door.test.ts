@@ -38,7 +38,7 @@ const TYPES: Plan = {
   Handlers: "now",
   Interceptor: "now",
   Metadata: "now",
-  Policy: "later", // policies, presets and levels
+  Policy: "now",
   Server: "now",
   ServerOptions: "now",
   Stream: "now",

@@ -136,7 +136,7 @@ export function docBefore(source: Source, offset: number): string | undefined {
 /** The text of the file's first comment, if the file begins with one. */
 export function firstComment(source: Source): string {
   const first = source.comments[0];
-  return first !== undefined && source.text.slice(0, first.start).trim() === "" ? first.value : "";
+  return first !== undefined && source.text.slice(0, first.start).replace(/^#!.*/, "").trim() === "" ? first.value : "";
 }
 
 export function isTestFile(path: string): boolean {

@@ -1,5 +1,4 @@
 /** What must hold for every attempt, as the wire shows it: what may be repeated, where, and how often. */
-import { attemptsMax } from "./call-invariants.ts";
 import { type Attempt, storyOf } from "./history.ts";
 import type { Invariant, Look } from "./look.ts";
 
@@ -45,10 +44,11 @@ export const attemptsWithinLimit: Invariant = {
   name: "attempts-within-limit",
   claim: "a call has at most its policy's attempts, and one free one for each peer",
   bearsCorruption: false,
-  always: ({ fresh, plan }) => {
-    const most = attemptsMax + plan.servers.replicas;
-    return firstBad(fresh.attempts, ({ number }) => (number <= most ? undefined : `attempt ${number}, at most ${most} are allowed`));
-  },
+  always: ({ fresh, plan }) =>
+    firstBad(fresh.attempts, ({ number, call }) => {
+      const most = call.attemptsMax + plan.servers.replicas;
+      return number <= most ? undefined : `attempt ${number}, at most ${most} are allowed`;
+    }),
 };
 
 export const noExcludedPick: Invariant = {
@@ -169,13 +169,12 @@ function wasBeside({ call, number, endedAtMs }: Attempt): boolean {
   return call.attempts.some((other) => other.number !== number && other.sentAtMs < endedAtMs && other.endedAtMs > endedAtMs);
 }
 
-/** When an attempt committed its call (docs/decisions/commit-point.md); Infinity if it did not. */
-function committedAtMs({ call, answeredAtMs, repliedAtMs, status, end, endedAtMs }: Attempt): number {
+/** When something of an attempt's answer reached the caller (docs/decisions/commit-point.md); Infinity if nothing did. */
+function committedAtMs({ call, repliedAtMs, status, end, endedAtMs }: Attempt): number {
   switch (call.kind) {
     case "unary":
-      return end === "status" && status === 0 ? endedAtMs : Number.POSITIVE_INFINITY;
     case "client-stream":
-      return answeredAtMs;
+      return end === "status" && status === 0 ? endedAtMs : Number.POSITIVE_INFINITY;
     case "server-stream":
     case "bidi":
       return repliedAtMs;
@@ -183,13 +182,18 @@ function committedAtMs({ call, answeredAtMs, repliedAtMs, status, end, endedAtMs
 }
 
 /**
- * Back to a tried peer, though one that was never tried could have taken the call throughout: what came or went meanwhile may not have
- * been known when the choice was made.
+ * Back to an excluded peer, though one that was never tried could have taken the call throughout: what came or went meanwhile may not
+ * have been known when the choice was made. A peer is excluded from its attempt on, until one fails when all that are left were tried.
  */
 function excludedPick(attempt: Attempt): string | undefined {
   const earlier = earlierOnes(attempt);
   const tried = new Set(earlier.map(({ peer }) => peer));
-  if (!tried.has(attempt.peer)) return undefined;
+  const excluded = new Set<string>();
+  for (const { peer, usableAtEnd, endedAtMs } of earlier) {
+    excluded.add(peer);
+    if (endedAtMs <= attempt.sentAtMs && usableAtEnd.every((other) => excluded.has(other))) excluded.clear();
+  }
+  if (!excluded.has(attempt.peer)) return undefined;
   const last = earlier.at(-1);
   const usableBefore = last === undefined || last.endedAtMs > attempt.sentAtMs ? attempt.usablePeers : last.usableAtEnd;
   const missed = attempt.usablePeers.filter((peer) => !tried.has(peer) && usableBefore.includes(peer));

@@ -48,13 +48,10 @@ export const runsWithinAttempts: Invariant = {
   claim: "a call runs at most as often as its policy has attempts",
   bearsCorruption: false,
   always: ({ fresh }) =>
-    firstOf(fresh.ran, ({ executions }) =>
+    firstOf(fresh.ran, ({ executions, attemptsMax }) =>
       executions.length <= attemptsMax ? undefined : `it ran ${executions.length} times, ${attemptsMax} attempts are allowed`,
     ),
 };
-
-/** Attempts that may reach a handler, by the standard policy. */
-export const attemptsMax = 3;
 
 export const repliesFit: Invariant = {
   name: "replies-fit",

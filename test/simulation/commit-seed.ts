@@ -15,14 +15,15 @@ export function seedOfCommit(hash: string): number | undefined {
 export function commitSeed(environment: Readonly<Record<string, string | undefined>> = process.env): number | undefined {
   const given = environment["HOLDFAST_COMMIT"] ?? environment["GITHUB_SHA"] ?? environment["CI_COMMIT_SHA"];
   if (given !== undefined) return seedOfCommit(given.toLowerCase());
-  return environment["CI"] === undefined ? undefined : seedOfCommit(headHash());
+  return environment["CI"] === undefined ? undefined : headSeed();
 }
 
-function headHash(): string {
+/** The seed of the commit that is checked out; undefined in a copy of the tree without its history. */
+export function headSeed(): number | undefined {
   try {
-    return execFileSync("git", ["rev-parse", "HEAD"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+    const hash = execFileSync("git", ["rev-parse", "HEAD"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+    return seedOfCommit(hash.trim());
   } catch {
-    // A copy of the tree without its history is checked as well.
-    return "";
+    return undefined;
   }
 }

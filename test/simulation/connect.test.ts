@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { createSwitches } from "holdfast/policy";
 import { createChannel, createClient } from "holdfast";
 import { type Cluster, createCluster } from "holdfast/testing";
 import type { Listener, ListenRequest, SocketEvents } from "../../src/world/network.ts";
@@ -76,10 +77,11 @@ test("backs off by 1.6 up to 120 s from a peer that refuses while another is rea
   await using cluster = createCluster({ seed: 6 });
   cluster.serve("shop", 1, (server) => probe(server));
   cluster.simulation.host("gone");
+  const gone = cluster.simulation.address("gone");
   const dialsMs: number[] = [];
   const { world } = cluster;
   const connect: World["network"]["connect"] = (address, ...dial) => {
-    if (address.kind === "tcp" && address.host === "gone") dialsMs.push(cluster.simulation.nowMs);
+    if (address.kind === "tcp" && address.host === gone) dialsMs.push(cluster.simulation.nowMs);
     return world.network.connect(address, ...dial);
   };
   const noting: World = { ...world, network: {
@@ -87,7 +89,7 @@ test("backs off by 1.6 up to 120 s from a peer that refuses while another is rea
       listen: (request) => world.network.listen(request),
       resolve: (host, done) => world.network.resolve(host, done),
     } };
-  const client = createClient(Probe, [...cluster.target("shop"), "gone:1"], { world: noting, plaintext: true });
+  const client = createClient(Probe, [...cluster.target("shop"), `${gone}:1`], { world: noting, plaintext: true });
   await cluster.settle(client.unary({}));
   await cluster.advance(1_200_000);
   let expectedMs = 1000;
@@ -142,7 +144,8 @@ test("a call that waits for a peer goes out when one comes", async () => {
 test("keepalive finds a peer that fell silent under an open call: 10 s of silence, then 20 s for the PING", async () => {
   await using cluster = createCluster();
   cluster.serve("shop", 1, (server) => probe(server, { unary: forever }));
-  const client = cluster.client(Probe, "shop", { connections: { keepaliveMs: 10_000 } });
+  const switches = createSwitches({ states: { suspicion: "off" } });
+  const client = cluster.client(Probe, "shop", { connections: { keepaliveMs: 10_000 }, switches });
   const call = timed(cluster, client.unary({}, { timeoutMs: 300_000 }));
   await cluster.advance(1000);
   cluster.simulation.partition("client", "shop");
@@ -202,7 +205,8 @@ test("calls that wait for a stream start when others are cancelled, although the
     },
   };
   cluster.serve("shop", 1, (server) => probe(server, handlers), { limits: { streamsPerConnectionMax: 2 } });
-  const client = cluster.client(Probe, "shop");
+  const switches = createSwitches({ states: { suspicion: "off" } });
+  const client = cluster.client(Probe, "shop", { connections: { perPeerMax: 1 }, switches });
   await cluster.settle(client.upload([]));
   const doomed = [1, 2].map(() => failureOf(client.unary({}, { timeoutMs: 1000 })));
   const waiting = failureOf(client.unary({}, { timeoutMs: 5000 }));

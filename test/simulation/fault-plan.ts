@@ -28,7 +28,7 @@ type Trouble = (random: Random, scene: FaultScene) => readonly PlannedFault[];
 export const servicePath = "/holdfast.interop.v1.Probe/";
 
 /** Share of universes that know a trouble, each trouble by itself. */
-const KNOWN_SHARE = 0.25;
+const KNOWN_SHARE = 0.3;
 
 /** All the troubles there are, by name. */
 export const troubles: Readonly<Record<string, Trouble>> = {
@@ -38,6 +38,8 @@ export const troubles: Readonly<Record<string, Trouble>> = {
     times(random, scene, 2, (at) => ({ ...at(1500), kind: "crash", peer: server(random, scene), isMachine: true })),
   restarts: (random, scene) =>
     times(random, scene, 6, (at) => ({ ...at(150), kind: "restart", peer: server(random, scene) })),
+  drains: (random, scene) =>
+    times(random, scene, 5, (at) => ({ ...at(800), kind: "drain", peer: server(random, scene) })),
   clientRestarts: (random, scene) =>
     times(random, scene, 2, (at) => ({ ...at(200), kind: "restart", peer: oneOf(random, scene.clients) })),
   freezes: (random, scene) =>
@@ -91,8 +93,8 @@ export const troubles: Readonly<Record<string, Trouble>> = {
       kind: "delay",
       path: servicePath,
       delayMs: oneOf(random, [20, 200, 2000]),
-      peer: server(random, scene),
-      share: oneOf(random, [0.1, 0.5, 1]),
+      peer: happens(random, 0.5) ? server(random, scene) : undefined,
+      share: oneOf(random, [0.02, 0.1, 0.5, 1]),
     })),
   outage: (random, scene) => {
     const { atMs, forMs } = moment(random, scene, 1000);
@@ -176,8 +178,9 @@ function rolling(
   make: (peer: string, atMs: number, forMs: number) => PlannedFault,
 ): readonly PlannedFault[] {
   const stepMs = Math.floor(scene.stormMs / (scene.servers.length + 1));
-  const firstMs = between(random, 0, stepMs - 1);
-  return scene.servers.map((peer, index) => make(peer, firstMs + index * stepMs, between(random, 1, stepMs)));
+  return scene.servers.map((peer, index) =>
+    make(peer, index * stepMs + between(random, 0, stepMs - 1), between(random, 1, stepMs)),
+  );
 }
 
 /** FoundationDB's swizzle-clogging: some servers are stopped or cut off one by one, and let go in another order. */

@@ -48,6 +48,8 @@ export interface CallNote {
   readonly kind: CallKind;
   readonly beganAtMs: number;
   readonly dueAtMs: number;
+  /** Attempts that its policy allows to reach a handler. */
+  readonly attemptsMax: number;
   /** Part of the proof that all is well again; it must succeed. */
   readonly isProbe: boolean;
   readonly attempts: Attempt[];
@@ -85,7 +87,7 @@ export class History {
   private ran: CallNote[] = [];
 
   callBegan(
-    facts: Pick<CallNote, "client" | "life" | "effect" | "kind" | "beganAtMs" | "dueAtMs" | "isProbe">,
+    facts: Pick<CallNote, "client" | "life" | "effect" | "kind" | "beganAtMs" | "dueAtMs" | "attemptsMax" | "isProbe">,
   ): CallNote {
     const note: CallNote = {
       ...facts,

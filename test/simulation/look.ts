@@ -9,6 +9,8 @@ import type { WireTap } from "./wire-tap.ts";
 export interface SeenPeer {
   readonly address: string;
   readonly health: string;
+  /** "ready", or what keeps calls from a peer that is connected. */
+  readonly why: string;
   readonly inFlight: number;
 }
 

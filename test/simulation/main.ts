@@ -4,7 +4,7 @@
  */
 import { parseArgs } from "node:util";
 import { commitSeed } from "./commit-seed.ts";
-import { type PlantedBug, plantedBugs, plantedBugVariable } from "./planted/bugs.ts";
+import { type PlantedBug, plantedBugs, plantedBugVariable, plantedCpuSecondsMax } from "./planted/bugs.ts";
 import { findPlanted, formatPlanted } from "./planted/find-planted.ts";
 import { formatReport } from "./report-text.ts";
 import { simulate, type SimulateOptions } from "./simulate.ts";
@@ -65,6 +65,7 @@ function parseOptions(args: readonly string[]): Options {
     stormMs: wholeNumber("--storm-ms", values["storm-ms"], 1),
     shrinks: values["no-shrink"] !== true,
     stopsAtFirst: inside !== undefined,
+    cpuSecondsMax: inside === undefined ? Number.POSITIVE_INFINITY : plantedCpuSecondsMax,
     bug: inside,
     isJson: values.json === true,
     // The process in which a bug is planted looks for it; it plants no other.

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { createSwitches } from "holdfast/policy";
 import { createClient } from "holdfast";
 import { type Cluster, createCluster } from "holdfast/testing";
 import type { World } from "../../src/world/world.ts";
@@ -58,7 +59,7 @@ test("a thousand streams left after their first message cost no connection and n
   assert.equal(dials(), 1);
   const resets = 1000 - whole;
   assert.ok(resets >= 100 && resets <= 101 + 0.025 * tookMs, `${resets} resets in ${tookMs} ms`);
-  assert.equal(client.$channel.peers()[0]?.inFlight, 0, "what was left has ended, or was reset");
+  assert.equal(client.$channel.peers()[0]?.streams, 0, "what was left has ended, or was reset");
 });
 
 test("streams that would never end are reset when their turn comes: a hundred at once, then 25 a second", async () => {
@@ -78,22 +79,23 @@ test("streams that would never end are reset when their turn comes: a hundred at
           }
         },
       }),
-    { limits: { streamsPerConnectionMax: 150 } },
+    { limits: { streamsPerConnectionMax: 200 } },
   );
   const { world, dials } = countingWorld(cluster);
-  const client = createClient(SafeProbe, cluster.target("shop"), { world, plaintext: true });
+  const connections = { perPeerMax: 1 };
+  const client = createClient(SafeProbe, cluster.target("shop"), { world, plaintext: true, connections });
   const readers = Array.from({ length: 150 }, () => client.download({})[Symbol.asyncIterator]());
   await cluster.settle(Promise.all(readers.map((reader) => reader.next())));
   const startMs = cluster.simulation.nowMs;
   for (const reader of readers) void reader.return?.();
   await cluster.advance(30);
   assert.equal(endedMs.length, 100);
-  assert.equal(client.$channel.peers()[0]?.inFlight, 50);
+  assert.equal(client.$channel.peers()[0]?.streams, 50);
   await cluster.advance(1000);
   assert.ok(endedMs.length >= 120 && endedMs.length <= 127, String(endedMs.length));
   await cluster.advance(1500);
   assert.equal(endedMs.length, 150);
-  assert.equal(client.$channel.peers()[0]?.inFlight, 0);
+  assert.equal(client.$channel.peers()[0]?.streams, 0);
   assert.ok((endedMs.at(-1) ?? 0) - startMs >= 1900);
   assert.equal(dials(), 1);
 });
@@ -112,11 +114,12 @@ test("calls that wait for a stream start as those that were left are reset, alth
       }),
     { limits: { streamsPerConnectionMax: 10 } },
   );
-  const client = cluster.client(SafeProbe, "shop");
+  const switches = createSwitches({ states: { suspicion: "off" } });
+  const client = cluster.client(SafeProbe, "shop", { connections: { perPeerMax: 1 }, switches });
   const leave = async (): Promise<void> => {
     for await (const _ of client.download({})) break;
   };
-  const inFlight = (): number => client.$channel.peers()[0]?.inFlight ?? 0;
+  const inFlight = (): number => client.$channel.peers()[0]?.streams ?? 0;
   for (let round = 0; round < 200 && inFlight() < 10; round++) await cluster.settle(leave());
   assert.equal(inFlight(), 10, "no stream is free");
   cluster.simulation.partition("shop", "client", { isOneWay: true });

@@ -12,7 +12,7 @@ import { around, between, happens, oneOf } from "./chance.ts";
 import { type CallNote, callMark, type History } from "./history.ts";
 import { pause, Probe } from "./probe-cluster.ts";
 import { answerTo, answerToAll } from "./sim-service.ts";
-import type { ClientPlan, UniversePlan } from "./universe-plan.ts";
+import { attemptsOf, type ClientPlan, type UniversePlan } from "./universe-plan.ts";
 import { callMarkName, type WireTap } from "./wire-tap.ts";
 
 type SimApi = Client<typeof Probe>;
@@ -61,7 +61,7 @@ export function startSimClient(
     connections: { connectTimeoutMs: plan.connectTimeoutMs },
   }) as HoldfastChannel;
   tap.opinion = () => channel.peers();
-  const apis = Object.fromEntries(effects.map((effect) => [effect, channel.client(contracts[effect])]));
+  const apis = Object.fromEntries(effects.map((effect) => [effect, channel.client(contracts[effect], { policy: plan.preset })]));
   const random = seededRandom(universe.seed * 8191 + Number(plan.host.slice(1)) * 127 + life);
   return { plan, life, tap, channel, apis: apis as SimClient["apis"], history: tap.history, random };
 }
@@ -118,7 +118,8 @@ async function makeCall(
   const { plan, life, history, random, tap } = client;
   const { timeoutMs, ...known } = facts;
   const beganAtMs = tap.nowMs();
-  const note = history.callBegan({ ...known, client: plan.host, life, beganAtMs, dueAtMs: beganAtMs + timeoutMs });
+  const whose = { client: plan.host, life, attemptsMax: attemptsOf[plan.preset] };
+  const note = history.callBegan({ ...known, ...whose, beganAtMs, dueAtMs: beganAtMs + timeoutMs });
   const abort = new AbortController();
   const isCancelled = !facts.isProbe && happens(random, plan.cancelShare);
   const cancel = isCancelled

@@ -17,6 +17,8 @@ export interface SimulateOptions {
   readonly shrinks: boolean;
   /** Ends with the first universe in which something does not hold. */
   readonly stopsAtFirst: boolean;
+  /** Begins no further universe after so much CPU time. */
+  readonly cpuSecondsMax: number;
   /** The planted bug that is in the code, for the command. */
   readonly bug: string | undefined;
 }
@@ -55,6 +57,7 @@ export async function simulate(options: SimulateOptions, progress: (line: string
   const sum = { calls: 0, attempts: 0, executions: 0, recovered: 0, virtualMs: 0, universes: 0 };
   const outcomes: Record<string, number> = {};
   for (const [index, seed] of options.seeds.entries()) {
+    if (secondsSince(startCpu) >= options.cpuSecondsMax) break;
     const plan = planOf(seed, options);
     const played = await playUniverse(plan);
     sum.universes += 1;
@@ -66,8 +69,7 @@ export async function simulate(options: SimulateOptions, progress: (line: string
     failures.push(await failureOf(plan, violation, played, options, progress));
     if (options.stopsAtFirst) break;
   }
-  const cpu = process.cpuUsage(startCpu);
-  const cpuSeconds = (cpu.user + cpu.system) / 1e6;
+  const cpuSeconds = secondsSince(startCpu);
   const virtualHours = sum.virtualMs / msPerHour;
   const { virtualMs: _, ...counts } = sum;
   return {
@@ -81,6 +83,11 @@ export async function simulate(options: SimulateOptions, progress: (line: string
     awaiting: Object.fromEntries(invariants.flatMap(({ name, awaits }) => (awaits === undefined ? [] : [[name, awaits]]))),
     failures,
   };
+}
+
+function secondsSince(start: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(start);
+  return (user + system) / 1e6;
 }
 
 /** The command that plays a plan again. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { createSwitches } from "holdfast/policy";
 import { createClient } from "holdfast";
 import { createSimulation, type Simulation } from "holdfast/testing";
 import {
@@ -87,7 +88,10 @@ async function silenceAfter(goodbyes: readonly (readonly [number, string])[], ke
   const seen = listen(simulation, goodbyes);
   await simulation.advance(1);
   const options = keepaliveMs === undefined ? {} : { connections: { keepaliveMs } };
-  const client = createClient(Probe, "peer:1", { world: simulation.host("client"), plaintext: true, ...options });
+  // Suspicion has PINGs of its own, when a call waits.
+  const switches = createSwitches({ states: { suspicion: "off" } });
+  const world = simulation.host("client");
+  const client = createClient(Probe, "peer:1", { world, plaintext: true, switches, ...options });
   for (const _ of goodbyes) {
     assert.equal((await simulation.settle(failureOf(client.unary({}, { timeoutMs: 5000 })))).reason, "DEADLINE");
   }

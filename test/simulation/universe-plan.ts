@@ -9,9 +9,9 @@ import { seededRandom } from "../../src/world/seeded-random.ts";
 import { between, happens, oneOf } from "./chance.ts";
 import { type PlannedFault, planFaults } from "./fault-plan.ts";
 
-/** The policy that a client calls with. The others of API section 6 join when clients take a policy. */
-export const presets = ["standard"] as const;
-export type Preset = (typeof presets)[number];
+/** Attempts that may reach a handler, by the preset that a client calls with. */
+export const attemptsOf = { standard: 3, interactive: 3, background: 5, none: 1 } as const;
+export type SimPreset = keyof typeof attemptsOf;
 
 export interface ServersPlan {
   /** On the hosts `shop/0`, `shop/1` ... */
@@ -37,7 +37,7 @@ export interface ClientPlan {
   readonly stubbornShare: number;
   readonly effects: readonly Effect[];
   readonly kinds: readonly CallKind[];
-  readonly preset: Preset;
+  readonly preset: SimPreset;
 }
 
 export interface UniversePlan {
@@ -71,7 +71,7 @@ export function planUniverse(seed: number): UniversePlan {
     servers: {
       replicas,
       streamsMax: oneOf(random, [2, 8, 100, 100, 100]),
-      workMsMean: oneOf(random, [1, 5, 20, 60]),
+      workMsMean: oneOf(random, [1, 5, 20, 60, 200]),
     },
     clients,
     link: {
@@ -104,7 +104,7 @@ function planClient(random: Random, host: string): ClientPlan {
     effects: happens(random, 0.6) ? allEffects : [oneOf(random, allEffects), oneOf(random, allEffects)],
     // Most calls of the world have one request and one reply.
     kinds: happens(random, 0.5) ? ["unary", ...allKinds] : ["unary"],
-    preset: oneOf(random, presets),
+    preset: oneOf<SimPreset>(random, ["standard", "standard", "standard", "interactive", "background", "none"]),
   };
 }
 

@@ -23,6 +23,8 @@ import type { SeenPeer } from "./look.ts";
 /** The request metadata by which the tap knows a call. */
 export const callMarkName = "sim-call";
 const messagePrefixBytes = 5;
+/** A connection without calls that was silent for so long is asked for a sign of life before it takes one. */
+const idleMs = 5000;
 
 /** One connection as the wire shows it. */
 export interface TappedConnection {
@@ -30,6 +32,8 @@ export interface TappedConnection {
   readonly peer: string;
   /** The server's SETTINGS came, at this time; Infinity before. */
   readyAtMs: number;
+  /** The server's last bytes came; -Infinity before. */
+  heardAtMs: number;
   /** The server said that it takes no new calls. */
   isLeaving: boolean;
   isClosed: boolean;
@@ -76,18 +80,20 @@ export class WireTap {
 
   /**
    * Peers that could take a call now, and could before this moment: the wire has a connection with room for all that the client may begin
-   * in this turn, and the client reports nothing to the contrary (an opinion of the peer, or streams that have not left yet).
+   * in this turn, and the client reports nothing to the contrary (an opinion, a pushback, or streams that have not left yet).
    */
   usablePeers(): readonly string[] {
     const nowMs = this.nowMs();
     const room = new Map<string, number>();
-    for (const { readyAtMs, isLeaving, isClosed, isBlind, streams, streamsMax, peer } of this.connections) {
-      const isUsable = readyAtMs < nowMs && !isLeaving && !isClosed && !isBlind && streams.size < streamsMax;
-      if (isUsable) room.set(peer, (room.get(peer) ?? 0) + streamsMax);
+    for (const connection of this.connections) {
+      const { readyAtMs, heardAtMs, isLeaving, isClosed, isBlind, streams, streamsMax, peer } = connection;
+      if (readyAtMs >= nowMs || isLeaving || isClosed || isBlind || streams.size >= streamsMax) continue;
+      if (streams.size === 0 && heardAtMs <= nowMs - idleMs) continue;
+      room.set(peer, (room.get(peer) ?? 0) + streamsMax);
     }
     const reports = this.opinion?.() ?? [];
     return reports
-      .filter(({ address, health, inFlight }) => health === "ready" && inFlight + this.callsAtOnce < (room.get(address) ?? 0))
+      .filter(({ address, health, why, inFlight }) => health === "ready" && why === "ready" && inFlight + this.callsAtOnce < (room.get(address) ?? 0))
       .map(({ address }) => address);
   }
 
@@ -97,6 +103,7 @@ export class WireTap {
       number: this.connections.length,
       peer,
       readyAtMs: Number.POSITIVE_INFINITY,
+      heardAtMs: Number.NEGATIVE_INFINITY,
       isLeaving: false,
       isClosed: false,
       isBlind: false,
@@ -126,6 +133,7 @@ export class WireTap {
   /** The server's frame is about to be read by the client. */
   read(connection: TappedConnection, frame: SeenFrame): void {
     const stream = connection.streams.get(frame.stream);
+    connection.heardAtMs = this.nowMs();
     switch (frame.type) {
       case FRAME_SETTINGS:
         if ((frame.flags & FLAG_ACK) === 0) this.settings(connection, frame.payload);

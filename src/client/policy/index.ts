@@ -1,5 +1,5 @@
 /**
- * The door `holdfast/policy`: policies as values. Types only.
+ * The door `holdfast/policy`: policies as values, and the switches of a running channel.
  */
 export type { Explanation, ExplainedLayer, ExplainedValue } from "./explanation.ts";
 export type {
@@ -18,3 +18,4 @@ export type {
   Retry,
 } from "./policy.ts";
 export type { Origin } from "./resolved-policy.ts";
+export { createSwitches, type Mechanism, type Switches, type SwitchesOptions, type SwitchState } from "../switches.ts";

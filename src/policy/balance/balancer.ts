@@ -24,13 +24,18 @@ export type { PickGate } from "./group.ts";
 
 /**
  * How one of several peers is chosen. `p2c-ewma`: of two at random, the one that costs less. `least-loaded`: of two at random, the one with
- * fewer calls in flight. `weighted`: in proportion to the weights, smoothly. `round-robin`: each in turn. `random`: any.
+ * fewer calls in flight for its weight. `weighted`: in proportion to the weights, smoothly. `round-robin`: each in turn. `random`: any.
+ * Only `p2c-ewma` sees latency and failures: by calls in flight alone, the peer that fails fastest looks best until it is ejected.
+ * `round-robin` and `random` do not look at weights.
  */
 export type BalanceKind = "p2c-ewma" | "round-robin" | "weighted" | "random" | "least-loaded";
 
 /** What chooses the peer of an attempt. */
 export interface Balancer<C extends Candidate> {
-  /** Members, readiness, health, weights, tiers or zones changed: all of them are looked at again (O(n), rare). */
+  /**
+   * Members, readiness, health, weights, tiers or zones changed: all of them are looked at again (O(n), rare). A weight or tier that
+   * cannot be is a RangeError, and changes nothing.
+   */
   changed(candidates: readonly C[], nowMs: number): void;
   /**
    * One synchronous step, O(1) whatever the number of peers as long as most of them admit the call; then all are asked once. Undefined:

@@ -85,6 +85,7 @@ describe("the cost of a peer", () => {
     peer.answered(attempt, 8_000);
     assert.equal(peer.costMs, 100);
     assert.equal(peer.costNowMs(5_000), 100);
+    near(peer.costNowMs(20_000), 100 / Math.E);
     assert.equal(peer.oldestAgeMs(0), 0);
   });
 
@@ -216,6 +217,8 @@ describe("a failure", () => {
     near(peer.load(0), 5_000 * (1 + 9));
     near(peer.load(10_000), (5_000 / Math.E) * (10 / Math.E));
     near(peer.load(30_000), 5_000 * Math.exp(-3));
+    observe(peer, 5_000, 10_000);
+    near(peer.load(10_000), 5_000 * (10 / Math.E));
     assert.equal(peer.inFlight, 0);
   });
 

@@ -120,7 +120,9 @@ export class Candidate {
       this.failedAtMs = nowMs;
       this.failuresInRow += 1;
     }
-    const answerMs = Math.max(this.usualMs, this.fleet?.usualMs ?? 0);
+    const usualMs = Math.max(this.usualMs, this.fleet?.usualMs ?? 0);
+    // Where nobody has answered yet, nothing is usual: then a failure is as long as it was, or failing at once would cost nothing.
+    const answerMs = usualMs > 0 ? usualMs : tookMs;
     const costMs = Math.min(FAILURE_MAX_MS, Math.max(tookMs, answerMs * FAILURE_FACTOR ** this.failuresInRow));
     if (isNews) this.observeComputed(costMs, tookMs, nowMs);
     else this.observe(costMs, nowMs);

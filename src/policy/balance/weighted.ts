@@ -21,6 +21,8 @@ const PART_MAX = 8;
 /** A member's place in the ring. */
 interface Slot<C> {
   readonly member: C;
+  /** Which of the members. */
+  readonly order: number;
   readonly weight: number;
   /** Which of how many parts of the member. */
   readonly part: number;
@@ -75,8 +77,8 @@ export class Weighted<C extends Candidate> extends Group<C> {
     const greatest = slots.reduce((before, { weight }) => Math.max(before, weight), 0);
     const strides = Uint16Array.from(slots, ({ weight }) => Math.max(1, Math.round((weight / greatest) * SCALE)));
     const generation = this.draw(SCALE);
-    this.progress = Uint16Array.from(slots, ({ member, part, parts }, index) => {
-      const begin = known.get(member) ?? (strides[index] ?? 0) * generation + index * PHASE;
+    this.progress = Uint16Array.from(slots, ({ member, order, part, parts }, index) => {
+      const begin = known.get(member) ?? (strides[index] ?? 0) * generation + order * PHASE;
       return (begin + Math.floor((part * SCALE) / parts)) % SCALE;
     });
     this.strides = strides;
@@ -90,14 +92,15 @@ export class Weighted<C extends Candidate> extends Group<C> {
 function slotsOf<C extends Candidate>(members: readonly C[]): readonly Slot<C>[] {
   const sum = members.reduce((before, { weight }) => before + weight, 0);
   const partMax = (PART_MAX * sum) / members.length;
-  const slots = members.flatMap((member, index) => {
+  const slots = members.flatMap((member, order) => {
     const parts = Math.max(1, Math.ceil(member.weight / partMax));
     return Array.from({ length: parts }, (_, part) => ({
       member,
+      order,
       weight: member.weight / parts,
       part,
       parts,
-      place: parts === 1 ? index : ((part + 0.5) * members.length) / parts,
+      place: parts === 1 ? order : ((part + 0.5) * members.length) / parts,
     }));
   });
   return slots.sort((one, other) => one.place - other.place);

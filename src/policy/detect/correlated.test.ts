@@ -53,6 +53,30 @@ describe("a version that fails together", () => {
     const after = fleet.calls.slice(0, 4).reduce((sum, calls) => sum + calls, 0) - before;
     assert.ok(after < 0.1 * 60 * 200, `${after} of 12000 calls`);
     assert.deepEqual(fleet.everEjected, names(4));
+    const out = new Set<string>();
+    let beyondHalf = 0;
+    for (const { record, kind, why } of fleet.changes) {
+      if (kind === "returned") out.delete(record.name);
+      else out.add(record.name);
+      if (kind === "ejected" && !why.startsWith("version") && out.size > 3) beyondHalf += 1;
+    }
+    assert.ok(beyondHalf > 0, "by the ordinary rules too");
+  });
+
+  it("never takes the last peer, though all outside the group are removed meanwhile", () => {
+    const fleet = fleetOf(6, 4, { consecutiveFailures: 3 });
+    fleet.run(10_000, 200, failing(4, 0.9));
+    for (const record of fleet.records.slice(4)) fleet.detector.remove(record);
+    if (fleet.ejected.length === 4) {
+      assert.ok(fleet.detector.nextSweepMs <= fleet.nowMs, "a sweep is due at once");
+      fleet.sweep();
+    }
+    for (let i = 0; i < 200; i += 1) {
+      fleet.nowMs += 100;
+      for (let peer = 0; peer < 4; peer += 1) fleet.tell(peer, OUTCOME_TRANSPORT);
+      for (let peer = 3; peer >= 0; peer -= 1) if (i % 10 === 0) fleet.tell(peer, OUTCOME_OK);
+      assert.ok(fleet.ejected.length < 4);
+    }
   });
 
   it("comes back for good once it is well", () => {
@@ -75,6 +99,23 @@ describe("a version that fails together", () => {
       fleet.changes.some(({ why }) => why.startsWith("version")),
       false,
     );
+  });
+
+  it("must be significant, and by ten points, without its worst peer too", () => {
+    const changesWith = (second: { readonly calls: number; readonly faults: number }): number => {
+      const fleet = fleetOf(4, 2, { consecutiveFailures: 100_000, zoneOf: () => undefined });
+      const tell = (peer: number, calls: number, faults: number): void => {
+        for (let i = 0; i < calls; i += 1) fleet.tell(peer, i < faults ? OUTCOME_RAISED : OUTCOME_OK);
+      };
+      tell(0, 2_000, 1_800);
+      tell(1, second.calls, second.faults);
+      tell(2, 2_000, 20);
+      tell(3, 2_000, 20);
+      return fleet.detector.sweepGroups(1_000, 0).length;
+    };
+    assert.equal(changesWith({ calls: 2_000, faults: 100 }), 0, "5 % for certain are not enough");
+    assert.equal(changesWith({ calls: 14, faults: 2 }), 0, "2 of 14 may be chance");
+    assert.equal(changesWith({ calls: 2_000, faults: 500 }), 1);
   });
 
   it("needs two peers inside and two outside", () => {

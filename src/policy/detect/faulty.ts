@@ -94,13 +94,8 @@ export interface FaultLimits {
  * So many faults in a row. Not where more of the others are in a row of faults too than have succeeded since this one began: then it is
  * us or the network, and nobody is ejected.
  */
-export function accuseRun(
-  record: PeerRecord,
-  fleet: FleetFaults,
-  limits: FaultLimits,
-  isLateCounted: boolean,
-): Accusation | undefined {
-  let run = record.transportRun + (isLateCounted ? record.lateRun : 0);
+export function accuseRun(record: PeerRecord, fleet: FleetFaults, limits: FaultLimits): Accusation | undefined {
+  let run = record.transportRun + record.lateRun;
   if (record.run > run) run += raisedHereAlone(record, fleet, limits);
   if (run < limits.consecutiveFailures) return undefined;
   const isSelfInFault = record.transportRun + record.lateRun > 0;

@@ -36,6 +36,8 @@ export class MethodFigures {
   runId: number;
   /** Codes raised by this method's handler in that run. */
   runRaised: number;
+  /** It has counted since it was last summed up, and stands in the detector's list of such. */
+  isTouched: boolean;
   /** Calls and faults in the window; as of {@link summarize}. */
   calls: number;
   faults: number;
@@ -46,6 +48,8 @@ export class MethodFigures {
   private filling: Uint32Array;
   private before: Uint32Array;
   private fillingCount: number;
+  /** `fillingCount` when the median was found; -1: it must be found again. */
+  private medianCount: number;
   private beforeCount: number;
   private fillingSinceMs: number;
 
@@ -54,6 +58,7 @@ export class MethodFigures {
     this.counts = new Uint32Array(SLICES << SLICE_SHIFT);
     this.runId = -1;
     this.runRaised = 0;
+    this.isTouched = false;
     this.calls = 0;
     this.faults = 0;
     this.medianMs = Number.NaN;
@@ -61,6 +66,7 @@ export class MethodFigures {
     this.filling = new Uint32Array(BUCKETS);
     this.before = new Uint32Array(BUCKETS);
     this.fillingCount = 0;
+    this.medianCount = -1;
     this.beforeCount = 0;
     this.fillingSinceMs = nowMs;
   }
@@ -86,15 +92,21 @@ export class MethodFigures {
     this.counts.fill(0, slice << SLICE_SHIFT, (slice + 1) << SLICE_SHIFT);
   }
 
-  /** Sums the window up into `calls` and `faults`. Late outcomes are left out where our own stall may have made them. */
-  summarize(isLateCounted: boolean): void {
-    const late = isLateCounted ? this.sum(OUTCOME_LATE) : 0;
-    this.faults = this.sum(OUTCOME_TRANSPORT) + this.sum(OUTCOME_RAISED) + late;
+  /** The slice's late outcomes were not the peer's fault. */
+  excuseLate(slice: number): void {
+    this.counts[(slice << SLICE_SHIFT) | OUTCOME_LATE] = 0;
+  }
+
+  /** Sums the window up into `calls` and `faults`. */
+  summarize(): void {
+    this.faults = this.sum(OUTCOME_TRANSPORT) + this.sum(OUTCOME_RAISED) + this.sum(OUTCOME_LATE);
     this.calls = this.faults + this.sum(OUTCOME_OK);
   }
 
   /** Brings `medianMs` up to date: dearer than counts, so only for regular sweeps. */
   findMedian(): void {
+    if (this.fillingCount === this.medianCount) return;
+    this.medianCount = this.fillingCount;
     this.medianMs = this.median();
   }
 
@@ -113,6 +125,7 @@ export class MethodFigures {
     this.beforeCount = this.fillingCount;
     this.filling = oldest.fill(0);
     this.fillingCount = 0;
+    this.medianCount = -1;
     this.fillingSinceMs = nowMs;
   }
 
@@ -122,6 +135,7 @@ export class MethodFigures {
     this.filling.fill(0);
     this.before.fill(0);
     this.fillingCount = 0;
+    this.medianCount = -1;
     this.beforeCount = 0;
     this.fillingSinceMs = nowMs;
     this.runRaised = 0;

@@ -134,6 +134,13 @@ for (const peers of SIZES) {
       fleet.sweep();
       fleet.run(10_000, 20 * peers, (peer) => ({ latencyMs: peer === 1 ? 500 : 2 }));
       assert.deepEqual(fleet.everEjected, []);
+      faults(fleet, 0, 40, OUTCOME_LATE);
+      fleet.sweep();
+      fleet.stallScore = 0;
+      fleet.nowMs += 1_000;
+      fleet.sweep();
+      assert.deepEqual(fleet.everEjected, [], "nor for it afterwards");
+      fleet.stallScore = 3;
       faults(fleet, 0, 5);
       assert.deepEqual(fleet.everEjected, ["p0"], "refused connections are no lateness");
     });
@@ -276,6 +283,17 @@ describe("the outlier detector", () => {
     assert.deepEqual(fleet.everEjected, []);
   });
 
+  it("goes by 30 s also for a peer that is not called any more", () => {
+    const fleet = new ScriptedFleet({ peers: 3, consecutiveFailures: 1_000 });
+    // All ill alike, so nobody goes; then the others are well, and what is known of the first is old.
+    for (let i = 0; i < 240; i += 1) fleet.tell(i % 3, i % 2 === 0 ? OUTCOME_RAISED : OUTCOME_OK);
+    fleet.sweep();
+    fleet.nowMs += 35_000;
+    for (let i = 0; i < 400; i += 1) fleet.tell(1 + (i % 2), OUTCOME_OK);
+    fleet.sweep();
+    assert.deepEqual(fleet.everEjected, []);
+  });
+
   it("bears hours without a sweep", () => {
     const fleet = new ScriptedFleet({ peers: 3 });
     faults(fleet, 0, 4);
@@ -324,6 +342,22 @@ describe("the outlier detector", () => {
     assert.deepEqual(fleet.ejected, [], "late outcomes of a peer that is gone change nothing");
     fleet.detector.add(record, fleet.nowMs);
     assert.throws(() => fleet.detector.add(record, fleet.nowMs), /p0 is in a detector already/);
+  });
+
+  it("returns the last peer at once when all others are gone", () => {
+    const fleet = new ScriptedFleet({ peers: 2 });
+    const [, well] = fleet.records;
+    assert.ok(well !== undefined);
+    faults(fleet, 0, 5);
+    assert.deepEqual(fleet.ejected, ["p0"]);
+    fleet.detector.remove(well);
+    assert.ok(fleet.detector.nextSweepMs <= fleet.nowMs);
+    fleet.sweep();
+    assert.deepEqual(fleet.ejected, []);
+    assert.equal(fleet.changes.at(-1)?.why, "the others are gone");
+    faults(fleet, 0, 50);
+    assert.deepEqual(fleet.ejected, []);
+    assert.equal(fleet.detector.nextSweepMs, Number.POSITIVE_INFINITY);
   });
 
   it("bounds the figures of a peer: 64 methods, and one more slot for the rest", () => {

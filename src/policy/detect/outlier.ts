@@ -41,8 +41,9 @@ const EJECTION_MS_MAX = 300_000;
 const EJECTIONS_MAX = 7;
 /** So much health takes one step off the next ejection. */
 const HEALTHY_MS = 30_000;
-/** Sweeps that faults in a row ask for are at least so far apart, and those for a peer that could not be ejected a second. */
+/** Sweeps that faults in a row ask for are at least so far apart (they look at all peers), and those for a peer that could not be ejected a second. */
 const URGENT_MS = 20;
+const URGENT_MS_PER_PEER = 0.02;
 const ASK_AGAIN_MS = 1_000;
 /** Sweeps closer than this are not regular ones: latency is not judged twice by the same samples. */
 const REGULAR_MS = 500;
@@ -66,6 +67,9 @@ export class OutlierDetector {
   private readonly correlated: Correlated;
   private isDark: boolean;
   private areGroupsDark: boolean;
+  /** What must be summed up anew. */
+  private readonly touched: MethodFigures[];
+  private areAllTouched: boolean;
   private slice: number;
   private sliceEndMs: number;
   private urgentAtMs: number;
@@ -81,6 +85,8 @@ export class OutlierDetector {
     this.correlated = new Correlated();
     this.isDark = false;
     this.areGroupsDark = false;
+    this.touched = [];
+    this.areAllTouched = false;
     this.slice = 0;
     this.sliceEndMs = Number.NaN;
     this.urgentAtMs = Number.NEGATIVE_INFINITY;
@@ -145,6 +151,10 @@ export class OutlierDetector {
     const slot = method < METHODS_MAX ? method : METHODS_MAX;
     const figures = record.bySlot[slot] ?? firstCall(record, slot, nowMs);
     figures.count(this.slice, outcome);
+    if (!figures.isTouched) {
+      figures.isTouched = true;
+      this.touched.push(figures);
+    }
     record.calls += 1;
     if (outcome === OUTCOME_OK) {
       figures.latency(latencyMs);
@@ -167,6 +177,8 @@ export class OutlierDetector {
         changes.push(this.giveBack(record, nowMs, "its time is over"));
       else if (!record.isMarked) forgive(record, nowMs);
     }
+    const last = this.firstToReturn();
+    if (last !== undefined) changes.push(this.giveBack(last, nowMs, "the others are gone"));
     const accusations = this.accuse(nowMs, stallScore);
     const room = this.findRoom();
     for (const { record, why } of accusations.sort((a, b) => b.severity - a.severity)) {
@@ -174,7 +186,7 @@ export class OutlierDetector {
       record.healthyFromMs = nowMs;
       if (this.takeRoom(room, record)) changes.push(this.eject(record, nowMs, why, false));
     }
-    this.urgentAtMs = nowMs + URGENT_MS;
+    this.urgentAtMs = nowMs + URGENT_MS + URGENT_MS_PER_PEER * this.records.length;
     this.findNextSweep();
     return changes.length === 0 ? nothing : changes;
   }
@@ -221,7 +233,27 @@ export class OutlierDetector {
 
   private prepare(nowMs: number, stallScore: number): void {
     if (!(nowMs < this.sliceEndMs)) this.turnSlices(nowMs);
-    for (const record of this.records) for (const figures of record.figures) figures.summarize(stallScore === 0);
+    if (stallScore > 0) this.excuseLateness();
+    if (this.areAllTouched)
+      for (const record of this.records) for (const figures of record.figures) figures.summarize();
+    else for (const figures of this.touched) figures.summarize();
+    for (const figures of this.touched) figures.isTouched = false;
+    this.touched.length = 0;
+    this.areAllTouched = false;
+  }
+
+  /** Lateness seen through our own stall is ours; it must not count when the stall is over either. */
+  private excuseLateness(): void {
+    for (const record of this.records) {
+      record.run -= record.lateRun;
+      record.lateRun = 0;
+    }
+    // Those that were late since the last sweep are among the touched.
+    const before = (this.slice + SLICES - 1) % SLICES;
+    for (const figures of this.touched) {
+      figures.excuseLate(this.slice);
+      figures.excuseLate(before);
+    }
   }
 
   private accuse(nowMs: number, stallScore: number): Accusation[] {
@@ -231,8 +263,7 @@ export class OutlierDetector {
       if (record.isMarked) continue;
       // Whatever comes of it now, it asks no sooner than in a second again.
       if (record.run >= this.options.consecutiveFailures) record.askAtMs = nowMs + ASK_AGAIN_MS;
-      const found =
-        accuseRun(record, fleet, this.options, stallScore === 0) ?? accuseShare(record, fleet, this.options);
+      const found = accuseRun(record, fleet, this.options) ?? accuseShare(record, fleet, this.options);
       if (found !== undefined) accusations.push(found);
     }
     if (nowMs < this.regularAtMs + REGULAR_MS) return accusations;
@@ -326,13 +357,25 @@ export class OutlierDetector {
       this.slice = (this.slice + 1) % SLICES;
       for (const record of this.records) for (const figures of record.figures) figures.clearSlice(this.slice);
     }
+    this.areAllTouched = true;
     this.sliceEndMs += passed * SLICE_MS;
+  }
+
+  /** Where removals have left nobody in service: the one whose time ends first. */
+  private firstToReturn(): PeerRecord | undefined {
+    let first: PeerRecord | undefined;
+    for (const record of this.records) {
+      if (!record.isMarked) return undefined;
+      if (first === undefined || record.ejectedUntilMs < first.ejectedUntilMs) first = record;
+    }
+    return first;
   }
 
   private findNextSweep(): void {
     let next = Number.POSITIVE_INFINITY;
     for (const record of this.records) if (record.isMarked) next = Math.min(next, record.ejectedUntilMs);
-    this.nextSweepMs = next;
+    // At once, that is in the past, where nobody is left in service.
+    this.nextSweepMs = this.firstToReturn() === undefined ? next : 0;
   }
 }
 

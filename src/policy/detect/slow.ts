@@ -97,7 +97,7 @@ function accusation(pace: Pace, detail: string): Accusation {
 }
 
 /** Medians by slot. The slot that unnumbered methods share is left out: it mixes what cannot be compared. */
-function mediansBySlot(records: readonly PeerRecord[]): readonly (number[] | undefined)[] {
+function mediansBySlot(records: readonly PeerRecord[]): readonly (Float64Array | undefined)[] {
   const bySlot = new Array<number[] | undefined>(METHODS_MAX).fill(undefined);
   for (const record of records) {
     for (const figures of record.figures) {
@@ -107,8 +107,7 @@ function mediansBySlot(records: readonly PeerRecord[]): readonly (number[] | und
       bySlot[figures.slot] = medians;
     }
   }
-  for (const medians of bySlot) medians?.sort((a, b) => a - b);
-  return bySlot;
+  return bySlot.map((medians) => medians && sorted(medians));
 }
 
 function hasMedian({ slot, medianMs }: { readonly slot: number; readonly medianMs: number }): boolean {
@@ -116,7 +115,11 @@ function hasMedian({ slot, medianMs }: { readonly slot: number; readonly medianM
 }
 
 /** Weighted by the peer's own calls, so that a peer that is given the heavy methods is not slow for it. */
-function paceOf(record: PeerRecord, medians: readonly (number[] | undefined)[], isCrowd: boolean): Pace | undefined {
+function paceOf(
+  record: PeerRecord,
+  medians: readonly (Float64Array | undefined)[],
+  isCrowd: boolean,
+): Pace | undefined {
   let calls = 0;
   let own = 0;
   let usual = 0;
@@ -142,19 +145,20 @@ function robustZ(values: readonly number[]): (value: number) => number {
   return (value) => (value - center) / scale;
 }
 
-function sorted(values: readonly number[]): number[] {
-  return [...values].sort((a, b) => a - b);
+/** Typed, for those are sorted by number, and fast. */
+function sorted(values: readonly number[]): Float64Array {
+  return Float64Array.from(values).sort();
 }
 
 /** Of sorted values; NaN of none. */
-function medianOf(values: readonly number[]): number {
+function medianOf(values: Float64Array): number {
   const middle = values.length >> 1;
   const upper = values[middle] ?? Number.NaN;
   return values.length % 2 === 1 ? upper : ((values[middle - 1] ?? Number.NaN) + upper) / 2;
 }
 
 /** The median of sorted values without one of them. */
-function medianWithout(values: readonly number[], own: number): number {
+function medianWithout(values: Float64Array, own: number): number {
   const at = values.indexOf(own);
   return medianOf(values.filter((_value, index) => index !== at));
 }

@@ -65,8 +65,10 @@ export class Overdue {
 
   private named(nowMs: number, index: number): number {
     if (nowMs >= (this.untilMs[index] as number)) {
-      this.untilMs[index] = nowMs + CACHE_MS;
-      this.values[index] = this.sketch.quantile(nowMs, NAMED[index] as number);
+      const valueMs = this.sketch.quantile(nowMs, NAMED[index] as number);
+      this.values[index] = valueMs;
+      // That nothing is known yet is not worth remembering: the first samples may come at once.
+      if (valueMs >= 0) this.untilMs[index] = nowMs + CACHE_MS;
     }
     return this.values[index] as number;
   }

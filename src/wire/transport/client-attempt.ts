@@ -2,7 +2,7 @@
  * Hot path: one try of a call on one connection, from its HEADERS to its status. What it learns stands in its fields when
  * it tells its owner; whether to try again is not decided here.
  */
-import { codeNumber } from "../../call/code.ts";
+import { type Code, codeNumber } from "../../call/code.ts";
 import { type ErrorDetail, failure } from "../../call/error.ts";
 import type { FaultKind } from "../../call/fault.ts";
 import type { Reason } from "../../call/reason.ts";
@@ -84,6 +84,8 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
   retryAfterMs: number | undefined;
   details: readonly ErrorDetail[] | undefined;
   cause: unknown;
+  /** For tests: what becomes of the first payload of the reply. */
+  damage: ((payload: Buffer) => Buffer) | undefined;
   #encoding: Encoding | undefined;
   /** For a single reply that came in parts. */
   #deframer: MessageDeframer | undefined;
@@ -108,6 +110,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
     this.retryAfterMs = undefined;
     this.details = undefined;
     this.cause = undefined;
+    this.damage = undefined;
     this.#encoding = undefined;
     this.#deframer = undefined;
   }
@@ -150,6 +153,11 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
     if (this.isEnded) return;
     this.isEnded = true;
     this.#leave(CANCEL);
+  }
+
+  /** For tests: ends it as a server that answers with this code would. */
+  failInjected(code: Code): void {
+    this.#fail(code, "injected by a chaos plan", undefined, "status", "yes");
   }
 
   /** Ends it from our side, as failed: its own time is over. */
@@ -256,7 +264,18 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
     this.owner.attemptAnswered(this);
   }
 
-  onData(bytes: Buffer, start: number, end: number, ends: boolean): void {
+  onData(given: Buffer, from: number, to: number, ends: boolean): void {
+    let bytes = given;
+    let start = from;
+    let end = to;
+    if (this.damage !== undefined && to > from) {
+      bytes = this.damage(given.subarray(from, to));
+      this.damage = undefined;
+      start = 0;
+      end = bytes.length;
+      // What is cut off was received all the same: its window returns.
+      if (end < to - from) this.connection.consumed(this.stream as Http2Stream, to - from - end);
+    }
     if (this.inbox !== undefined) {
       this.inbox.push(bytes, start, end);
     } else {

@@ -57,6 +57,8 @@ export class ClientConnection extends Connection {
   hasGoneAway: boolean;
   /** We gave it up, for its peer was silent. */
   isCondemned: boolean;
+  /** Its loss has been told to those who judge its peer. */
+  isLossNoted: boolean;
   /** Calls here whose replies are a stream. */
   longStreams: number;
   /** Its owner's watch over it. */
@@ -91,6 +93,7 @@ export class ClientConnection extends Connection {
     this.isRoomWanted = false;
     this.hasGoneAway = false;
     this.isCondemned = false;
+    this.isLossNoted = false;
     this.longStreams = 0;
     this.watcher = undefined;
     this.#owner = owner;

@@ -6,7 +6,7 @@
  * reported as consumed when the reader takes them, and only then does the peer get new window.
  */
 import { type Encoding, CompressionError, decompress } from "../grpc/compression.ts";
-import { MessageDeframer } from "../grpc/deframer.ts";
+import { MessageDeframer, messagePrefixBytes } from "../grpc/deframer.ts";
 import type { MessageCodec } from "../grpc/message-codec.ts";
 
 /** Who owns the stream behind an inbox. */
@@ -19,8 +19,9 @@ export interface InboxOwner {
   inboxBroken(problem: InboxProblem, cause: unknown): unknown;
 }
 
-/** Why messages cannot be read on. */
+/** Why messages cannot be read on. "altered": its checksum is another. */
 export type InboxProblem =
+  | "altered"
   | "too-large"
   | "bad-flag"
   | "truncated"
@@ -38,12 +39,22 @@ export class MessageProblem extends Error {
   }
 }
 
-/** Decompresses if flagged, and decodes, the deframer's current message. Throws {@link MessageProblem} and nothing else. */
+/** Who knows something of the checksum of a message that arrives. */
+export interface MessageCheck {
+  /** The message as it was encoded is bytes[start, end). False: it is not the one that was sent. */
+  isIntact(bytes: Buffer, start: number, end: number): boolean;
+}
+
+/**
+ * Decompresses if flagged, checks if asked to, and decodes, the deframer's current message. Throws {@link MessageProblem} and nothing
+ * else.
+ */
 export function decodeMessage<T>(
   deframer: MessageDeframer,
   codec: MessageCodec<T>,
   encoding: Encoding | undefined,
   messageBytesMax: number,
+  check: MessageCheck | undefined,
 ): T {
   let bytes = deframer.bytes;
   let start = deframer.start;
@@ -62,11 +73,26 @@ export function decodeMessage<T>(
     end = bytes.length;
     isOwned = true;
   }
+  if (check !== undefined && !check.isIntact(bytes, start, end)) throw new MessageProblem("altered", undefined);
   try {
     return codec.decode(bytes, start, end, isOwned);
   } catch (error) {
     throw new MessageProblem("invalid", error);
   }
+}
+
+/** A length over the limit is believed once more than this of its message has come: before, it may be the length that was altered. */
+const DOUBTED_BYTES_MAX = 65_536;
+
+/**
+ * Whether a message that has a checksum is too large by its prefix alone, so that it may be the prefix that was altered.
+ * @param received bytes of the message so far, the prefix included.
+ * @param hasEnded no more of it will come.
+ */
+export function isLengthDoubtful(deframer: MessageDeframer, received: number, hasEnded: boolean): boolean {
+  if (deframer.error !== "too-large") return false;
+  if (hasEnded) return received !== messagePrefixBytes + deframer.messageBytes;
+  return received <= DOUBTED_BYTES_MAX;
 }
 
 const COPY_BY_LOOP_MAX = 48;
@@ -277,7 +303,7 @@ export class MessageInbox<T = unknown> {
 
   #decode(): T | typeof BROKEN {
     try {
-      return decodeMessage(this.#deframer, this.#codec, this.encoding, this.#messageBytesMax);
+      return decodeMessage(this.#deframer, this.#codec, this.encoding, this.#messageBytesMax, undefined);
     } catch (error) {
       const problem = error as MessageProblem;
       return this.#break(problem.problem, problem.cause);

@@ -22,6 +22,8 @@ const OWN_NAMES = [
   "holdfast-priority",
   "holdfast-repeat",
   "holdfast-not-run",
+  "holdfast-integrity",
+  "holdfast-crc",
 ] as const;
 
 export const NAME_CONTENT_TYPE: number = FIRST_OWN_NAME;
@@ -40,13 +42,18 @@ export const NAME_PREVIOUS_ATTEMPTS: number = FIRST_OWN_NAME + 12;
 export const NAME_PRIORITY: number = FIRST_OWN_NAME + 13;
 export const NAME_REPEAT: number = FIRST_OWN_NAME + 14;
 export const NAME_NOT_RUN: number = FIRST_OWN_NAME + 15;
+export const NAME_INTEGRITY: number = FIRST_OWN_NAME + 16;
+export const NAME_CHECKSUM: number = FIRST_OWN_NAME + 17;
 
 /** Positions among the raw names: their values stay bytes. */
 export const RAW_TIMEOUT = 0;
 export const RAW_TRACEPARENT = 1;
 export const RAW_CALL_ID = 2;
+export const RAW_CHECKSUM = 3;
 
-export const wireNames: FieldNames = new FieldNames(OWN_NAMES, ["grpc-timeout", "traceparent", "holdfast-call-id"]);
+const RAW_NAMES = ["grpc-timeout", "traceparent", "holdfast-call-id", "holdfast-crc"];
+
+export const wireNames: FieldNames = new FieldNames(OWN_NAMES, RAW_NAMES);
 
 export const methodPost: FieldToken = new FieldToken(":method", "POST");
 export const schemeHttp: FieldToken = new FieldToken(":scheme", "http");
@@ -59,6 +66,8 @@ export const acceptEncodings: FieldToken = new FieldToken("grpc-accept-encoding"
 export const statusOk: FieldToken = new FieldToken("grpc-status", "0");
 export const notRun: FieldToken = new FieldToken("holdfast-not-run", "1");
 export const repeatNo: FieldToken = new FieldToken("holdfast-repeat", "no");
+/** In a request: give the reply a checksum, I compare it. In an answer: it has one, and your requests' are compared here too. */
+export const integrityCrc32: FieldToken = new FieldToken("holdfast-integrity", "crc32");
 export const encodingTokens: Readonly<Record<string, FieldToken>> = {
   gzip: new FieldToken("grpc-encoding", "gzip"),
   deflate: new FieldToken("grpc-encoding", "deflate"),
@@ -67,3 +76,4 @@ export const encodingTokens: Readonly<Record<string, FieldToken>> = {
 export const nameTimeout: FieldName = new FieldName("grpc-timeout");
 export const nameTraceparent: FieldName = new FieldName("traceparent");
 export const nameCallId: FieldName = new FieldName("holdfast-call-id");
+export const nameChecksum: FieldName = new FieldName("holdfast-crc");

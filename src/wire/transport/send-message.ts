@@ -2,6 +2,7 @@
  * Hot path: one message into DATA frames. Encoded in place into the connection's output when it fits a frame and the
  * windows; else into a buffer of its own, which waits in the stream's queue.
  */
+import { type ChecksumSink, checksumOf } from "../grpc/checksum.ts";
 import { type Encoding, compress } from "../grpc/compression.ts";
 import { messagePrefixBytes, writeMessagePrefix } from "../grpc/deframer.ts";
 import type { MessageCodec } from "../grpc/message-codec.ts";
@@ -16,7 +17,8 @@ const FRESH_SLAB = 65_536;
 
 /**
  * Sends a message and returns its bytes; `ends` also ends our side of the stream. Throws what the codec throws for a wrong value, before
- * anything was sent. Ask `stream.queuedBytes` whether the peer's window had room.
+ * anything was sent. Ask `stream.queuedBytes` whether the peer's window had room. A `sink` is told the checksum of the message as it was
+ * encoded, before compression and without its prefix.
  */
 export function sendMessage(
   engine: Http2Connection,
@@ -25,26 +27,31 @@ export function sendMessage(
   message: unknown,
   encoding: Encoding | undefined,
   ends: boolean,
+  sink: ChecksumSink | undefined,
 ): number {
   if (encoding !== undefined && encoding !== "identity") {
     const bytes = codec.encode(message);
+    if (sink !== undefined) sink.checksum = checksumOf(bytes, 0, bytes.length);
     sendBytes(engine, stream, compress(encoding, bytes), true, ends);
     return bytes.length;
   }
   const output = engine.output;
   output.reserve(FIRST_GUESS);
   let end = codec.encodeInto(message, output.bytes, output.at + IN_FRONT);
-  if (end < 0 && output.at > 0) {
+  // A borrowed rest of a slab may be short: how a message is framed must not depend on what others left.
+  if (end < 0 && output.bytes.length - output.at < FRESH_SLAB) {
     output.reserve(FRESH_SLAB);
     end = codec.encodeInto(message, output.bytes, output.at + IN_FRONT);
   }
   if (end < 0) {
     const bytes = codec.encode(message);
+    if (sink !== undefined) sink.checksum = checksumOf(bytes, 0, bytes.length);
     sendBytes(engine, stream, bytes, false, ends);
     return bytes.length;
   }
   const payload = output.at + FRAME_HEADER_BYTES;
   const length = end - payload;
+  if (sink !== undefined) sink.checksum = checksumOf(output.bytes, payload + messagePrefixBytes, end);
   writeMessagePrefix(output.bytes, payload, false, length - messagePrefixBytes);
   if (length <= engine.dataRoom(stream)) engine.commitData(stream, length, ends);
   else engine.sendData(stream, Buffer.from(output.bytes.subarray(payload, end)), ends);

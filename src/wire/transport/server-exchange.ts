@@ -3,6 +3,7 @@
  */
 import { type Code, type CodeOrOk, codeNumber } from "../../call/code.ts";
 import { failure } from "../../call/error.ts";
+import { CHECKSUM_CHARACTERS, type ChecksumSink, checksumOf, writeChecksum } from "../grpc/checksum.ts";
 import type { Encoding } from "../grpc/compression.ts";
 import { MessageDeframer, messagePrefixBytes } from "../grpc/deframer.ts";
 import type { MessageCodec } from "../grpc/message-codec.ts";
@@ -17,10 +18,21 @@ import {
   decodeMessage,
   type InboxOwner,
   type InboxProblem,
+  isLengthDoubtful,
+  type MessageCheck,
   MessageInbox,
   type MessageProblem,
 } from "./message-inbox.ts";
-import { acceptEncodings, contentTypeGrpc, encodingTokens, notRun, status200, statusOk } from "./names.ts";
+import {
+  acceptEncodings,
+  contentTypeGrpc,
+  encodingTokens,
+  integrityCrc32,
+  nameChecksum,
+  notRun,
+  status200,
+  statusOk,
+} from "./names.ts";
 import { sendMessage } from "./send-message.ts";
 import type { ServerConnection } from "./server-connection.ts";
 
@@ -32,8 +44,8 @@ export interface ExchangeOwner {
   readonly messageBytesMax: number;
   /** The one request of a call that has one. */
   requestArrived(request: unknown): void;
-  /** The request cannot be read: end the call with this. */
-  requestBroken(code: CodeOrOk, text: string): void;
+  /** The request cannot be read: end the call with this. `isNotRun`: it was altered on its way, and may be sent again. */
+  requestBroken(code: CodeOrOk, text: string, isNotRun: boolean): void;
   /** The caller is gone: reset, or the connection was lost. */
   callerGone(text: string): void;
   /** Sent replies have left the queue. */
@@ -56,7 +68,9 @@ const HEAD = 0;
 const TRAILERS = 1;
 const TRAILERS_ONLY = 2;
 
-export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner {
+const scratch: Buffer = Buffer.alloc(CHECKSUM_CHARACTERS);
+
+export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, MessageCheck, ChecksumSink {
   readonly connection: ServerConnection;
   readonly stream: Http2Stream;
   owner: ExchangeOwner | undefined;
@@ -67,13 +81,24 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner {
   inbox: MessageInbox | undefined;
   /** Say which encodings are known here. */
   offersEncodings: boolean;
+  /** Say that checksums are compared here. */
+  offersChecksums: boolean;
+  /** The one reply gets its checksum in the trailers. */
+  givesChecksum: boolean;
+  /** What the headers say of the one request; undefined: nothing. */
+  requestChecksum: number | undefined;
+  /** The reply's, once it was sent. */
+  checksum: number;
   /** Metadata to be sent with the headers. */
   header: Pairs | undefined;
   hasSentHead: boolean;
   isEnded: boolean;
   /** The caller is gone. */
   isAbandoned: boolean;
+  #hasReplied: boolean;
   #requests: number;
+  /** Payload that did not come as one whole message. */
+  #partBytes: number;
   #request: unknown;
   #deframer: MessageDeframer | undefined;
   #status: Status | undefined;
@@ -87,11 +112,17 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner {
     this.replyEncoding = undefined;
     this.inbox = undefined;
     this.offersEncodings = false;
+    this.offersChecksums = false;
+    this.givesChecksum = false;
+    this.requestChecksum = undefined;
+    this.checksum = 0;
     this.header = undefined;
     this.hasSentHead = false;
     this.isEnded = false;
     this.isAbandoned = false;
+    this.#hasReplied = false;
     this.#requests = 0;
+    this.#partBytes = 0;
     this.#request = undefined;
     this.#deframer = undefined;
     this.#status = undefined;
@@ -123,7 +154,9 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner {
     if (this.isEnded || this.isAbandoned) return;
     const owner = this.owner as ExchangeOwner;
     this.sendHead();
-    sendMessage(this.connection.engine, this.stream, owner.replyCodec, message, this.replyEncoding, false);
+    const sink = this.givesChecksum ? this : undefined;
+    sendMessage(this.connection.engine, this.stream, owner.replyCodec, message, this.replyEncoding, false, sink);
+    this.#hasReplied = true;
     this.connection.scheduleFlush();
   }
 
@@ -167,7 +200,7 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner {
   }
 
   headerBytesMax(): number {
-    let bytes = 128;
+    let bytes = 192;
     if (this.#part !== TRAILERS && this.header !== undefined) bytes += pairsBytesMax(this.header);
     const status = this.#status;
     if (this.#part !== HEAD && status !== undefined) {
@@ -189,10 +222,15 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner {
       } else if (this.offersEncodings) {
         at = encoder.token(acceptEncodings, out, at);
       }
+      if (this.offersChecksums) at = encoder.token(integrityCrc32, out, at);
       if (this.header !== undefined) at = encodePairs(encoder, this.header, out, at);
     }
     if (this.#part === HEAD) return at;
     const status = this.#status;
+    if (this.givesChecksum && this.#hasReplied && (status === undefined || status.code === "OK")) {
+      writeChecksum(scratch, 0, this.checksum);
+      at = encoder.literalBytes(nameChecksum, scratch, 0, CHECKSUM_CHARACTERS, out, at);
+    }
     if (status === undefined) return encoder.token(statusOk, out, at);
     if (status.code === "OK") at = encoder.token(statusOk, out, at);
     else at = encoder.field("grpc-status", String(codeNumber(status.code)), out, at);
@@ -242,11 +280,23 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner {
     return this.connection.expect(this.stream, bytes);
   }
 
+  /** Before it is decoded: whether the request is the one that was sent. */
+  isIntact(bytes: Buffer, start: number, end: number): boolean {
+    return this.requestChecksum === undefined || checksumOf(bytes, start, end) === this.requestChecksum;
+  }
+
   inboxBroken(problem: InboxProblem, cause: unknown): unknown {
     const [code, text] = problemStatus(problem, cause, this.owner?.messageBytesMax ?? 0);
-    this.owner?.requestBroken(code, text);
+    // A request with a checksum left its client whole: what its frame says against that happened on the way.
+    if (this.requestChecksum !== undefined && problem !== "invalid" && problem !== "too-large") this.#altered(text);
+    else this.owner?.requestBroken(code, text, false);
     // For the handler that reads: without it, it would take what it has for all there was.
     return failure({ code, text, reached: "yes", cause });
+  }
+
+  /** No handler has seen it, and none will. */
+  #altered(text: string): void {
+    this.owner?.requestBroken("DATA_LOSS", `the request was altered on its way: ${text}`, true);
   }
 
   #readRequest(owner: ExchangeOwner, bytes: Buffer, start: number, end: number): void {
@@ -261,6 +311,10 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner {
       length <= owner.messageBytesMax;
     if (isWhole) {
       this.#requests = 1;
+      if (!this.isIntact(bytes, start + messagePrefixBytes, end)) {
+        this.inboxBroken("altered", undefined);
+        return;
+      }
       try {
         this.#request = owner.requestCodec.decode(bytes, start + messagePrefixBytes, end);
       } catch (error) {
@@ -270,17 +324,19 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner {
     }
     this.#deframer ??= new MessageDeframer(owner.messageBytesMax);
     const deframer = this.#deframer;
+    this.#partBytes += length;
     deframer.push(bytes, start, end);
     while (deframer.next()) {
       this.#requests += 1;
       try {
-        this.#request = decodeMessage(deframer, owner.requestCodec, this.requestEncoding, owner.messageBytesMax);
+        this.#request = decodeMessage(deframer, owner.requestCodec, this.requestEncoding, owner.messageBytesMax, this);
       } catch (error) {
         const problem = error as MessageProblem;
         this.inboxBroken(problem.problem, problem.cause);
         return;
       }
     }
+    if (this.requestChecksum !== undefined && isLengthDoubtful(deframer, this.#partBytes, false)) return;
     if (deframer.error !== undefined) this.inboxBroken(deframer.error, undefined);
     else if (deframer.missingBytes > 0) deframer.isWholeGranted = this.inboxExpects(deframer.missingBytes);
   }
@@ -292,9 +348,13 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner {
       this.inbox.end();
     } else if (this.#deframer?.isMidMessage === true) {
       this.inboxBroken("truncated", undefined);
+    } else if (this.#deframer?.error === "too-large") {
+      const isAltered = isLengthDoubtful(this.#deframer, this.#partBytes, true);
+      this.inboxBroken(isAltered ? "truncated" : "too-large", undefined);
     } else if (this.#requests !== 1) {
       const text = this.#requests === 0 ? "the call has no request" : "the call has more than one request";
-      owner.requestBroken("UNIMPLEMENTED", text);
+      if (this.requestChecksum === undefined) owner.requestBroken("UNIMPLEMENTED", text, false);
+      else this.#altered(text);
     } else {
       const request = this.#request;
       this.#request = undefined;
@@ -320,6 +380,8 @@ class HttpAnswer implements HeaderSource {
 
 function problemStatus(problem: InboxProblem, cause: unknown, max: number): [Code, string] {
   switch (problem) {
+    case "altered":
+      return ["DATA_LOSS", "its checksum is another"];
     case "too-large":
       return ["RESOURCE_EXHAUSTED", `a request is larger than ${max} bytes`];
     case "truncated":

@@ -19,21 +19,24 @@ export interface PlantedBug {
 /** Says to a process which bug to plant, by name. */
 export const plantedBugVariable = "HOLDFAST_PLANTED_BUG";
 
+/** CPU time in which each must be found: under a minute of one core, whatever else the machine does. */
+export const plantedCpuSecondsMax = 55;
+
 export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "exclude-list-ignored",
     what: "a repeat may go to the peer that failed",
-    file: "src/client/channel-core.ts",
-    find: "return link.canStart && this.#excluded?.includes(link) !== true;",
-    replace: "return link.canStart;",
+    file: "src/client/client-call.ts",
+    find: "const peer = channel.pick(nowMs, this.#tried, this.isReplyStream, this.policy.gate);",
+    replace: "const peer = channel.pick(nowMs, undefined, this.isReplyStream, this.policy.gate);",
     expects: ["no-excluded-pick"],
   },
   {
     name: "unknown-repeated",
-    what: "a call of effect unknown or once is repeated after it may have run",
+    what: "a call of effect unknown is repeated after it may have run",
     file: "src/policy/recover/attempts.ts",
-    find: 'const mayRepeat = failed.effect === "none" || failed.effect === "idempotent";',
-    replace: "const mayRepeat = true;",
+    find: 'return effect === "none" || effect === "idempotent" || (effect === "once" && isDeduplicated);',
+    replace: 'return effect !== "once" || isDeduplicated;',
     expects: ["repeats-as-allowed", "runs-once"],
   },
   {
@@ -45,11 +48,43 @@ export const plantedBugs: readonly PlantedBug[] = [
     expects: ["no-attempt-after-commit", "replies-fit"],
   },
   {
+    name: "pushback-ignored",
+    what: "a server that asks not to be called again is not heard",
+    file: "src/wire/transport/client-attempt.ts",
+    find: "this.retryAfterMs = /^-?\\d{1,9}$/.test(field.value) ? Number(field.value) : -1;",
+    replace: "",
+    expects: ["pushback-is-obeyed"],
+  },
+  {
+    name: "copy-not-charged",
+    what: "copies are made while there is any budget, and take nothing from it",
+    file: "src/client/client-call.ts",
+    find: "!state.budget.takeCopy(nowMs)",
+    replace: "!state.budget.mayRepeat(nowMs)",
+    expects: ["copies-within-share", "attempts-within-budget"],
+  },
+  {
+    name: "budget-not-withdrawn",
+    what: "repeats take nothing from the budget",
+    file: "src/policy/recover/budget.ts",
+    find: "    if (!this.mayRepeat(nowMs)) return false;\n    this.taken[this.at]",
+    replace: "    if (this.mayRepeat(nowMs)) return true;\n    this.taken[this.at]",
+    expects: ["attempts-within-budget"],
+  },
+  {
+    name: "loser-not-cancelled",
+    what: "an attempt that nobody waits for any more goes on",
+    file: "src/wire/transport/client-attempt.ts",
+    find: "    if (this.isEnded) return;\n    this.isEnded = true;\n    this.#leave(CANCEL);\n  }",
+    replace: "    this.isEnded = true;\n  }",
+    expects: ["attempts-end-with-call"],
+  },
+  {
     name: "deadline-not-armed",
     what: "a call does not end at its deadline by itself",
     file: "src/client/client-call.ts",
-    find: "if (this.deadlineMs !== Infinity) this.channel.runtime.wheel.arm(this, this.deadlineMs);",
-    replace: "",
+    find: "      this.deadlineMs,\n      this.#copyAtMs,",
+    replace: "      this.#copyAtMs,",
     expects: ["ends-in-time"],
   },
   {
@@ -59,18 +94,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     find: "if (this.isWaiting) this.channel.stopWaiting(this);",
     replace: "",
     expects: ["no-attempt-after-end", "nothing-left-open"],
-  },
-  {
-    name: "loser-not-cancelled",
-    what: "an attempt that nobody waits for any more goes on",
-    file: "src/wire/transport/client-attempt.ts",
-    find: `    if (this.isEnded) return;
-    this.isEnded = true;
-    this.#leave(CANCEL);
-  }`,
-    replace: `    this.isEnded = true;
-  }`,
-    expects: ["attempts-end-with-call"],
   },
   {
     name: "never-dialled-again",
@@ -94,7 +117,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: "src/wire/transport/server-connection.ts",
     find: 'this.engine.goAway(NO_ERROR, this.engine.lastPeerId, "drain");',
     replace: 'this.engine.goAway(NO_ERROR, 0, "drain");',
-    expects: ["runs-once", "reached-is-true"],
+    expects: ["runs-once", "reached-is-true", "runs-within-attempts"],
   },
   {
     name: "not-run-mark-on-everything",
@@ -102,6 +125,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: "src/server/server-call.ts",
     find: "  return { code, text, metadata: undefined, details: undefined, retryAfterMs: undefined, isNotRun: false };",
     replace: "  return { code, text, metadata: undefined, details: undefined, retryAfterMs: undefined, isNotRun: true };",
-    expects: ["runs-once", "reached-is-true"],
+    expects: ["runs-once", "reached-is-true", "runs-within-attempts"],
   },
 ];

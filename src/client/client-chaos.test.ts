@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { CallFaultLayer, type CallFaultPlan } from "holdfast/chaos";
+import { Bench, type BenchClient, benchServer } from "../../test/calls/bench-service.ts";
+import { manualWorld } from "../../test/calls/manual-world.ts";
+import { assertFails } from "../../test/calls/failure.ts";
+import { seededRandom } from "../world/seeded-random.ts";
+import { createClient } from "./create-client.ts";
+
+const ONE_ATTEMPT = { retry: false, hedge: false } as const;
+
+/** A client whose attempts suffer, of a server that counts its calls. */
+async function withFaults(
+  plans: readonly CallFaultPlan[],
+  work: (client: BenchClient, served: () => number, world: ReturnType<typeof manualWorld>) => Promise<void>,
+): Promise<void> {
+  const world = manualWorld();
+  let served = 0;
+  await using server = benchServer({ add: ({ a }) => ((served += 1), { result: a }) }, { world });
+  const { address } = await server.listen(0);
+  const chaos = new CallFaultLayer(plans, seededRandom(1), world.clock.monotonicMs());
+  const client = createClient(Bench, address, { world, chaos, policy: ONE_ATTEMPT });
+  await work(client, () => served, world);
+  await client.$close({ timeoutMs: 0 });
+}
+
+describe("a chaos layer", () => {
+  it("lets an attempt fail before anything is sent", () =>
+    withFaults([{ kind: "fail", code: "UNAVAILABLE" }], async (client, served, world) => {
+      const error = await assertFails(world.settle(client.add({})), "UNAVAILABLE");
+      assert.match(error.text, /chaos/);
+      assert.equal(served(), 0);
+    }));
+
+  it("delays an attempt, and lets it arrive whole", () =>
+    withFaults([{ kind: "delay", delayMs: 500 }], async (client, served, world) => {
+      const startMs = world.clock.monotonicMs();
+      assert.equal((await world.settle(client.add({ a: 7 }))).result, 7);
+      assert.ok(world.clock.monotonicMs() - startMs >= 500);
+      assert.equal(served(), 1);
+    }));
+
+  it("drops an attempt, which ends at its call's deadline and leaves nothing in flight", () =>
+    withFaults([{ kind: "drop" }], async (client, served, world) => {
+      await assertFails(world.settle(client.add({}, { timeoutMs: 200 })), "DEADLINE_EXCEEDED");
+      assert.equal(served(), 0);
+      assert.equal(client.$channel.peers()[0]?.inFlight, 0);
+    }));
+
+  it("cuts a reply short: the call fails and the connection lives on", () =>
+    withFaults([{ kind: "truncate", share: 1, forMs: 100 }], async (client, served, world) => {
+      await assertFails(world.settle(client.add({ a: 7 })), "INTERNAL");
+      world.advance(200);
+      assert.equal((await world.settle(client.add({ a: 8 }))).result, 8);
+      assert.equal(served(), 2);
+    }));
+
+  it("is seen by repeats: many attempts fail, and every call succeeds", async () => {
+    await using server = benchServer();
+    const { address } = await server.listen(0);
+    const chaos = new CallFaultLayer([{ kind: "fail", code: "UNAVAILABLE", share: 0.4 }], seededRandom(3), 0);
+    await using client = createClient(Bench, address, {
+      chaos,
+      policy: { retry: { attemptsMax: 10, backoff: { kind: "constant", baseMs: 1 } } },
+      budget: { perSecondMin: 1000 },
+    });
+    for (let a = 0; a < 30; a++) assert.equal((await client.add({ a })).result, a);
+    const [row] = client.$channel.reliability();
+    assert.equal(row?.failures, 0);
+    assert.ok((row?.attemptReliability ?? 1) < 0.8 && (row?.attemptReliability ?? 0) > 0.4);
+  });
+});

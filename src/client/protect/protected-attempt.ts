@@ -1,0 +1,125 @@
+/**
+ * Hot path: one attempt at a function's work: what the work is given, and the scope of the calls that it makes.
+ */
+import { AsyncResource } from "node:async_hooks";
+import type { Call } from "../../call/call.ts";
+import type { Deadline } from "../../call/deadline.ts";
+import { CallScope, copyTrace, scopes } from "../../call/scope.ts";
+import type { AttemptWhy } from "../call-attempt.ts";
+import type { ProtectedCall } from "./protected-call.ts";
+
+/** What the work is given. It must pass on `signal`: a timeout that does not stop the work is a leak. */
+export interface Attempt {
+  /** The same on every attempt of a call: an idempotency key for whoever takes one. 32 hex digits. */
+  readonly callId: string;
+  /** From 1; copies count too. */
+  readonly number: number;
+  /** Aborts when the call's deadline or the attempt's own time is over, when the caller is gone, and when another attempt has won. Made when first read. */
+  readonly signal: AbortSignal;
+  /** When `signal` aborts for time. */
+  readonly deadline: Deadline;
+}
+
+export class ProtectedAttempt implements Attempt, Deadline {
+  readonly number: number;
+  /** The gate's: handed back with the attempt's end. */
+  readonly ticket: number;
+  readonly why: AttemptWhy;
+  startedMs: number;
+  /** Nobody waits for it: it has ended, or was ended. */
+  isOver: boolean;
+  /** The calls that the work makes belong to it; undefined if they are to inherit nothing. */
+  scope: CallScope | undefined;
+  readonly #call: ProtectedCall;
+  #controller: AbortController | undefined;
+  #endReason: unknown;
+
+  constructor(call: ProtectedCall, number: number, why: AttemptWhy, ticket: number, startedMs: number) {
+    this.number = number;
+    this.ticket = ticket;
+    this.why = why;
+    this.startedMs = startedMs;
+    this.isOver = false;
+    this.scope = undefined;
+    this.#call = call;
+    this.#controller = undefined;
+    this.#endReason = undefined;
+  }
+
+  get callId(): string {
+    return this.#call.id;
+  }
+
+  get signal(): AbortSignal {
+    if (this.scope !== undefined) return this.scope.signal;
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#endReason !== undefined) this.#controller.abort(this.#endReason);
+    }
+    return this.#controller.signal;
+  }
+
+  get deadline(): Deadline {
+    return this;
+  }
+
+  remainingMs(): number {
+    return this.#call.remainingMs(this);
+  }
+
+  /** Ends it from our side: whoever has its signal is told. `reason` is never undefined. */
+  end(reason: unknown): void {
+    this.isOver = true;
+    this.#endReason = reason;
+    this.scope?.cancel(reason);
+    this.#controller?.abort(reason);
+  }
+}
+
+/** What calls made inside an attempt inherit. */
+export class AttemptScope extends CallScope {
+  readonly #parent: CallScope | undefined;
+
+  constructor(call: ProtectedCall, deadlineMs: number, mayRepeat: boolean) {
+    super(call.plan.protection.runtime.world.clock);
+    const parent = call.scope;
+    this.#parent = parent;
+    this.deadlineMs = deadlineMs;
+    this.priority = call.priority;
+    this.mayRepeat = mayRepeat;
+    if (parent !== undefined) copyTrace(parent, this);
+  }
+
+  override get call(): Call | undefined {
+    return this.#parent?.call;
+  }
+}
+
+const MANUAL = Object.freeze({ requireManualDestroy: true });
+
+/** The async context as it is here, to go back to from a timer: the user's own AsyncLocalStorage must not notice a repeat. */
+export function contextHere(): AsyncResource {
+  return new AsyncResource("HOLDFAST_CALL", MANUAL);
+}
+
+/** Runs `work` inside `scope`. As `scopes.run`, which makes two maps of all stores where this makes one: it is half of what a call costs. */
+export function runInside<A extends readonly unknown[]>(
+  scope: CallScope,
+  context: AsyncResource,
+  work: (attempt: Attempt, ...args: A) => unknown,
+  attempt: Attempt,
+  args: A,
+): unknown {
+  return context.runInAsyncScope(enter as typeof enter<A>, undefined, scope, work, attempt, args);
+}
+
+function enter<A extends readonly unknown[]>(
+  scope: CallScope,
+  work: (attempt: Attempt, ...args: A) => unknown,
+  attempt: Attempt,
+  args: A,
+): unknown {
+  // Ends with the context's own scope.
+  scopes.enterWith(scope);
+  return work(attempt, ...args);
+}
