@@ -76,8 +76,13 @@ export interface Contender {
 /** Contenders by name, in the order in which a round measures them. Loaded only in the processes that need them. */
 export const contenders = {
   holdfast: {
-    notes: "public API with its defaults on: deadline, call id, traceparent per call, AsyncLocalStorage; its own codec",
+    notes:
+      "public API with its defaults on: all policies, deadline, call id, traceparent per call, AsyncLocalStorage; its own codec",
     load: async () => (await import("./contenders/holdfast.ts")).contender,
+  },
+  "holdfast-none": {
+    notes: "the same with policy none: one attempt, no hedge, throttle, gate or checksums",
+    load: async () => (await import("./contenders/holdfast.ts")).contenderWithoutPolicy,
   },
   "grpc-js": {
     notes: "codec protobufjs by @grpc/proto-loader, no deadline; a callback wrapped in one promise; streams by events",

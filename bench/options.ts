@@ -24,8 +24,17 @@ export const scenarioNames: readonly ScenarioName[] = [
   "idle",
 ];
 
+/** Benchmarks that are programs of their own, with flags of their own (`--json` among them). */
+export const programs: Readonly<Record<string, { readonly file: string; readonly what: string }>> = {
+  codec: { file: "./codec.ts", what: "the compiled message codec against protobuf-es" },
+  pick: { file: "./pick.ts", what: "one choice of a balancer, at 10 to 10,000 peers" },
+  policy: { file: "./policy.ts", what: "protect() against cockatiel and opossum" },
+  "slow-peer": { file: "./slow-peer.ts", what: "one of 11 servers becomes slow, with real processes" },
+};
+
 export const usage = `usage: npm run bench -- SCENARIO [flags]
-  SCENARIO             ${scenarioNames.join(", ")}; or verdict, which runs them all against the goals
+  SCENARIO             ${scenarioNames.join(", ")}; or verdict, which runs them all against the goals;
+                       or one of ${Object.keys(programs).join(", ")}, programs of their own
   --json               one JSON object on stdout instead of a table
   --rounds N           interleaved rounds, 1..100 (3; fewer give no verdict)
   --seconds N          each measured window, 0.2..600 (2.5)

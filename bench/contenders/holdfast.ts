@@ -1,12 +1,15 @@
-/** Holdfast as its README shows it: nothing is switched off, nothing is tuned. */
-import { createClient, createServer } from "holdfast";
+/** Holdfast as its README shows it: nothing is switched off, nothing is tuned. Without policies it is `holdfast-none`. */
+import { createClient, createServer, type ClientOptions } from "holdfast";
 import { serverHost, tlsServerName, type BenchClient, type Contender } from "../contender.ts";
 import type { ConnectOptions, ServeOptions } from "../contender.ts";
 import { Bench } from "../gen/bench/v1/bench_pb.ts";
 import { numberedItems } from "../items.ts";
 import { order } from "../order.ts";
 
-export const contender: Contender = { serve, connect };
+export const contender: Contender = { serve, connect: (options) => connect(options, {}) };
+
+/** The same with one attempt, no throttle, no gate, no checksums: plain gRPC. */
+export const contenderWithoutPolicy: Contender = { serve, connect: (options) => connect(options, { policy: "none" }) };
 
 async function serve({ tls, received }: ServeOptions): Promise<number> {
   const server = createServer().service(Bench, {
@@ -34,9 +37,9 @@ async function serve({ tls, received }: ServeOptions): Promise<number> {
   return port;
 }
 
-function connect({ port, tls }: ConnectOptions): Promise<BenchClient> {
+function connect({ port, tls }: ConnectOptions, policy: ClientOptions<typeof Bench>): Promise<BenchClient> {
   const security = tls === undefined ? {} : { tls: { caFile: tls.caFile, serverName: tlsServerName } };
-  const client = createClient(Bench, `${serverHost}:${port}`, security);
+  const client = createClient(Bench, `${serverHost}:${port}`, { ...security, ...policy });
   return Promise.resolve({
     add: (request) => client.add(request),
     placeOrder: () => client.placeOrder(order),

@@ -1,6 +1,7 @@
 /**
  * Hot path: one attempt of a call, as the client's stack sees it: which peer has it, since when, and why it was started.
  */
+import type { Fault } from "../call/fault.ts";
 import type { Outstanding } from "../call/outstanding.ts";
 import { type AttemptOwner, ClientAttempt } from "../wire/transport/client-attempt.ts";
 import type { ClientConnection } from "../wire/transport/client-connection.ts";
@@ -16,6 +17,8 @@ export class CallAttempt extends ClientAttempt implements Outstanding {
   readonly why: AttemptWhy;
   readonly token: string | undefined;
   startedMs: number = Number.NaN;
+  /** What was wrong with it, though it succeeded: seen by what only observes. */
+  observed: Fault | undefined = undefined;
   isOutstanding: boolean = false;
   outstandingPrevious: Outstanding | undefined = undefined;
   outstandingNext: Outstanding | undefined = undefined;

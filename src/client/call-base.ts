@@ -15,6 +15,7 @@ import type { MessageCodec } from "../schema/codec.ts";
 import type { Encoding } from "../wire/grpc/compression.ts";
 import { formatTimeout } from "../wire/grpc/timeout.ts";
 import type { HpackEncoder } from "../wire/http2/hpack-encoder.ts";
+import { INTEGRITY_OBSERVED, INTEGRITY_ON } from "../wire/transport/client-attempt.ts";
 import {
   acceptEncodings,
   contentTypeGrpc,
@@ -38,7 +39,7 @@ import type { ResolvedPolicy } from "./policy/policy.ts";
 /** Fixed fields, ids and trace of a request's headers, at most; path, authority, key, token and metadata come on top. */
 const HEAD_BYTES = 640;
 /** The same as a peer counts them: 32 more for each field (RFC 9113 6.5.2). */
-const HEAD_LIST_BYTES = 1_000;
+const HEAD_LIST_BYTES = 1_120;
 const scratch: Buffer = Buffer.alloc(64);
 const NO_PAIRS: readonly (string | Uint8Array)[] = [];
 
@@ -151,6 +152,7 @@ export abstract class CallBase extends WheelEntry implements IdWords, TraceWords
       const token = encodingTokens[channel.requestEncoding];
       if (token !== undefined) at = encoder.token(token, out, at);
     }
+    if (this.policy.integrity) at = this.#encodeIntegrity(encoder, out, at, attempt);
     at = this.#encodeTimeout(encoder, out, at, attempt.number);
     const random = channel.runtime.world.random;
     this.span0 = random.uint32() | 0;
@@ -174,6 +176,13 @@ export abstract class CallBase extends WheelEntry implements IdWords, TraceWords
     if (attempt.token !== undefined) at = encoder.sensitive("authorization", `Bearer ${attempt.token}`, out, at);
     if (this.pairs.length > 0) at = encodePairs(encoder, this.pairs, out, at);
     return at;
+  }
+
+  #encodeIntegrity(encoder: HpackEncoder, out: Buffer, at: number, attempt: CallAttempt): number {
+    const state = this.channel.switches.get("integrity");
+    if (state === "off") return at;
+    const integrity = state === "on" ? INTEGRITY_ON : INTEGRITY_OBSERVED;
+    return attempt.encodeIntegrity(encoder, out, at, integrity, !this.method.isRequestStream);
   }
 
   #encodeTimeout(encoder: HpackEncoder, out: Buffer, at: number, number: number): number {

@@ -82,12 +82,17 @@ export class CallTrail {
 
 function savedBy(attempts: readonly AttemptRecord[], winner: AttemptWhy | undefined): SavedBy | undefined {
   if (winner === "hedge") return "hedge";
-  return attempts.some(({ fault }) => fault !== undefined) ? "retry" : undefined;
+  return attempts.some(hasFailed) ? "retry" : undefined;
+}
+
+/** One that succeeded may have a fault too: what was only observed. */
+function hasFailed({ code, fault }: AttemptRecord): boolean {
+  return fault !== undefined && code !== "OK";
 }
 
 function goodVerdict(attempts: readonly AttemptRecord[], tookMs: number): string {
   const took = `${tookMs < 10 ? tookMs.toFixed(1) : Math.round(tookMs)} ms`;
-  const failed = attempts.filter(({ fault }) => fault !== undefined);
+  const failed = attempts.filter(hasFailed);
   if (failed.length === 0) return attempts.length > 1 ? `OK in ${took}, of ${attempts.length} copies the first` : `OK in ${took}`;
   const who = failed.map(({ peer, code }) => `${peer?.address ?? "nobody"} ${code}`).join(", ");
   return `OK after ${attempts.length} attempts in ${took}: saved from ${who}`;

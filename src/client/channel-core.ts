@@ -108,6 +108,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
   #isBalancerStale: boolean;
   /** Of the pick that is being made. */
   #isLongPick: boolean;
+  #mayProve: boolean;
   #plainNext: number;
   readonly #methods: Map<string, MethodState>;
   readonly #budgets: Map<string, RetryBudget>;
@@ -157,6 +158,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
     });
     this.#isBalancerStale = true;
     this.#isLongPick = false;
+    this.#mayProve = false;
     this.#plainNext = 0;
     this.#methods = new Map();
     this.#budgets = new Map();
@@ -343,14 +345,23 @@ export class ChannelCore implements PickGate<ClientPeer> {
 
   /** The gate: facts that change with every call. */
   admits(peer: ClientPeer, nowMs: number): boolean {
-    return (
-      peer.inFlight < IN_FLIGHT_MAX && nowMs >= peer.pushbackUntilMs && peer.link.mayTake(nowMs, this.#isLongPick)
-    );
+    return peer.inFlight < IN_FLIGHT_MAX && nowMs >= peer.pushbackUntilMs && this.#hasRoom(peer, nowMs);
+  }
+
+  /**
+   * The peer's connection takes the call now. If it was idle for long, it is asked for a sign of life first: one peer for each pick, for
+   * servers count PINGs that no call follows. Another is asked if the call still waits at the next tick.
+   */
+  #hasRoom(peer: ClientPeer, nowMs: number): boolean {
+    if (peer.link.mayTake(nowMs, this.#isLongPick)) return true;
+    if (this.#mayProve && peer.link.prove(nowMs)) this.#mayProve = false;
+    return false;
   }
 
   /** A peer that takes a call now, other than those excluded; undefined if there is none. */
   pick(nowMs: number, excluded: readonly ClientPeer[] | undefined, isLong: boolean, isGated: boolean): ClientPeer | undefined {
     this.#isLongPick = isLong;
+    this.#mayProve = true;
     if (!isGated || this.gateState !== "on") return this.#plainPick(nowMs, excluded);
     if (this.#isBalancerStale) {
       this.#isBalancerStale = false;
@@ -364,7 +375,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
     const { peers } = this;
     for (let i = 0; i < peers.length; i++) {
       const peer = peers[(this.#plainNext + i) % peers.length] as ClientPeer;
-      if (!peer.isReady || excluded?.includes(peer) === true || !peer.link.mayTake(nowMs, this.#isLongPick)) continue;
+      if (!peer.isReady || excluded?.includes(peer) === true || !this.#hasRoom(peer, nowMs)) continue;
       this.#plainNext = (this.#plainNext + i + 1) % peers.length;
       return peer;
     }

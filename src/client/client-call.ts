@@ -28,6 +28,7 @@ import type { ConnectionWatch } from "./connection-watch.ts";
 import type { CallOptions } from "./options.ts";
 import { suffer } from "./ordeal.ts";
 import { payloadHash } from "./payload-hash.ts";
+import { BEAT_MS } from "./self-beat.ts";
 
 /** A call that finds no peer waits so long at most. */
 const PLACE_TIMEOUT_MS = 10_000;
@@ -428,6 +429,13 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.answered(attempt);
   }
 
+  /** A reply that is not the one that was sent, while integrity is only observed: noted, and handed on. */
+  attemptDiffers(given: ClientAttempt, text: string): void {
+    const attempt = given as CallAttempt;
+    const nowMs = attempt.connection.receivedAtMs;
+    attempt.observed = { ...faultOf(attempt, "DATA_LOSS", "network", nowMs - this.createdMs, "corrupt"), text };
+  }
+
   attemptEnded(given: ClientAttempt): void {
     const attempt = given as CallAttempt;
     if (this.isOver) return;
@@ -461,10 +469,11 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     state.counters.attemptEnded(nowMs, true);
     state.throttleOf(this.priority)?.accepted(nowMs);
     this.#remove(attempt);
-    this.trail?.ended(attempt, "OK", undefined, nowMs - this.createdMs);
+    const fault = attempt.observed;
+    this.trail?.ended(attempt, "OK", fault, nowMs - this.createdMs);
     if (this.channel.events.hears("attempt.ended")) {
       const tookMs = nowMs - attempt.startedMs;
-      const told = { callId: this.id, peer: peer.describe(), code: "OK", tookMs, fault: undefined } as const;
+      const told = { callId: this.id, peer: peer.describe(), code: "OK", tookMs, fault } as const;
       this.channel.events.emit("attempt.ended", nowMs, told);
     }
   }
@@ -571,19 +580,25 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     return channel.budgetState === "observe";
   }
 
+  /** How long this process stood still since the attempt began, at most: the beat that showed it was due after it had begun. */
+  #stalledMs({ startedMs }: CallAttempt): number {
+    const { stalledUntilMs, lastStallMs } = this.channel.selfBeat.watch;
+    return stalledUntilMs >= startedMs ? lastStallMs + BEAT_MS : 0;
+  }
+
   /** Tells those who form opinions. True: the connection died without a word while the call was on it. */
   #noteFailure(attempt: CallAttempt, code: Code, nowMs: number): boolean {
     const { channel } = this;
     const { peer } = attempt;
     const { state } = this.method;
-    const stalledMs = channel.selfBeat.watch.stalledUntilMs >= attempt.startedMs ? channel.selfBeat.watch.lastStallMs : 0;
-    const judgement = judgementOf(attempt, code, nowMs, state.p99Ms(nowMs), stalledMs);
+    const judgement = judgementOf(attempt, code, nowMs, state.p99Ms(nowMs), this.#stalledMs(attempt));
     if (attempt.fault === "attempt-timeout") (attempt.connection.watcher as ConnectionWatch).gaveUp(attempt);
     if (judgement.countsAsLoad) {
       state.refused(this.priority, nowMs);
     } else {
       state.throttleOf(this.priority)?.accepted(nowMs);
-      if (judgement.blame === "peer" || judgement.blame === "network") peer.failed(attempt, nowMs);
+      // Whose callee it was does not matter to the choice: a peer that fails at once must not look like the fastest.
+      if (judgement.blame !== "caller" && judgement.blame !== "this-process") peer.failed(attempt, nowMs);
     }
     peer.ended(attempt);
     peer.counters.attemptEnded(nowMs, false);
@@ -773,6 +788,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   #deadlinePassed(nowMs: number): void {
     const text = this.#whereText(nowMs);
     const { attempt } = this;
+    // After a stall this timer may come before the beat's, and blame must know.
+    if (nowMs - this.deadlineMs > BEAT_MS) this.channel.selfBeat.late(this.deadlineMs, nowMs);
     // Those that still have the call have had their time.
     if (attempt !== undefined) this.#noteLate(attempt, nowMs);
     for (const other of this.#others ?? []) this.#noteLate(other, nowMs);
@@ -782,10 +799,10 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   #noteLate(attempt: CallAttempt, nowMs: number): void {
     const { channel } = this;
     const { state } = this.method;
-    const stalledMs = channel.selfBeat.watch.stalledUntilMs >= attempt.startedMs ? channel.selfBeat.watch.lastStallMs : 0;
-    const judgement = judgementOf(attempt, "DEADLINE_EXCEEDED", nowMs, state.p99Ms(nowMs), stalledMs);
+    const judgement = judgementOf(attempt, "DEADLINE_EXCEEDED", nowMs, state.p99Ms(nowMs), this.#stalledMs(attempt));
     const fault = faultOf(attempt, "DEADLINE_EXCEEDED", judgement.blame, nowMs - this.createdMs, "deadline");
     (this.faults ??= []).push(fault);
+    this.trail?.ended(attempt, "DEADLINE_EXCEEDED", fault, nowMs - this.createdMs);
     state.sample(nowMs, nowMs - attempt.startedMs);
     (attempt.connection.watcher as ConnectionWatch).gaveUp(attempt);
     if (judgement.blame === "peer" || judgement.blame === "network") attempt.peer.failed(attempt, nowMs);

@@ -123,9 +123,7 @@ export class ConnectionWatch extends WheelEntry implements SuspicionFacts {
         return;
       }
     }
-    if (look === "ping" && isActing) {
-      connection.probe(nowMs);
-    }
+    if (look === "ping" && isActing && !connection.probe(nowMs)) this.#suspicion.notAsked(nowMs);
     this.#setSuspect(look !== "trust" && isActing);
     if (this.#suspicion.nextLookMs !== Infinity) channel.runtime.wheel.arm(this, this.#suspicion.nextLookMs);
   }

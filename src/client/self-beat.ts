@@ -6,7 +6,8 @@ import { SelfWatch } from "../policy/detect/self.ts";
 import type { Runtime } from "../wire/transport/runtime.ts";
 import { WheelEntry } from "../wire/transport/timer-wheel.ts";
 
-const BEAT_MS = 100;
+/** So often, in milliseconds. */
+export const BEAT_MS = 100;
 /** So long after the last call was sent the beat goes on. */
 const LINGER_MS = 2_000;
 /** What is called a stall (as in `patient-timers.ts`). */
@@ -55,8 +56,10 @@ export class SelfBeat extends WheelEntry {
 
   /** Some timer that was due then came now. */
   late(dueMs: number, nowMs: number): void {
+    // All timers of one stall are late; it is told of once.
+    const isNews = dueMs > this.watch.stalledUntilMs;
     this.watch.beat(dueMs, nowMs);
-    if (nowMs - dueMs > STALL_MS) for (const listener of [...this.#listeners]) listener(nowMs - dueMs);
+    if (isNews && nowMs - dueMs > STALL_MS) for (const listener of [...this.#listeners]) listener(nowMs - dueMs);
   }
 
   expired(nowMs: number): void {

@@ -10,6 +10,7 @@ import type { World } from "../world/world.ts";
 
 export type { Mechanism, SwitchState };
 
+/** Where the states of switches come from. */
 export interface SwitchesOptions {
   /** JSON such as `{ "hedge": "off", "outlier": "observe" }`; what it does not name is on. A file that is not there says nothing. Default none. */
   readonly file?: string | undefined;

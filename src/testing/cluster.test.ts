@@ -129,6 +129,22 @@ test("clients call from the host that is named, each over connections of its own
   assert.ok(error instanceof RpcError && error.reason === "DEADLINE");
 });
 
+test("keeps records of its clients' calls, by method, in the order in which they ended", async () => {
+  await using cluster = createCluster();
+  cluster.serve("calc", 2, calculator);
+  const client = cluster.client(Calculator, "calc");
+  assert.deepEqual(cluster.records(), []);
+  await cluster.settle(client.add({ a: 1, b: 2 }));
+  cluster.inject({ kind: "fail", path: "/calc.v1.Calculator/Add", code: "NOT_FOUND" });
+  await cluster.settle(assert.rejects(client.add({ a: 1, b: 2 }), { code: "NOT_FOUND" }));
+  const [first, second, ...rest] = cluster.records("/calc.v1.Calculator/Add");
+  assert.deepEqual([first?.code, second?.code, rest.length], ["OK", "NOT_FOUND", 0]);
+  assert.equal(first?.attempts.length, 1);
+  assert.equal(first.method.path, "/calc.v1.Calculator/Add");
+  assert.deepEqual(cluster.records(), [first, second]);
+  assert.deepEqual(cluster.records("/calc.v1.Calculator/Count"), []);
+});
+
 test("ends the clients' open calls when it is disposed of", async () => {
   const cluster = createCluster();
   cluster.serve("calc", 1, calculator);

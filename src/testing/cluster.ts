@@ -2,6 +2,7 @@
  * A cluster in this process: servers and clients of their own on simulated hosts. The stacks and the frames are the
  * real ones; sockets and time are not, so nothing sleeps, and one seed is one universe.
  */
+import type { CallRecord } from "../call/event.ts";
 import { createClient } from "../client/create-client.ts";
 import type { Client } from "../client/make-client.ts";
 import type { ChannelOptions, ClientOptions } from "../client/options.ts";
@@ -16,6 +17,8 @@ import { createSimulation, type Simulation, type SimulationOptions, type WaitOpt
 /** Where every replica listens, on an address of its own. */
 const servicePort = 50_051;
 const replicasMax = 1000;
+/** Records that are kept; the oldest go first. */
+const recordsMax = 10_000;
 /** The host from which a cluster's clients call, unless another is named. */
 const clientHost = "client";
 
@@ -57,6 +60,11 @@ export interface Cluster extends AsyncDisposable {
    * RangeError for a name that is not served; as `createClient` for what is no contract or option.
    */
   client<C extends AnyContract>(contract: C, name: string, options?: ClusterClientOptions<NoInfer<C>>): Client<C>;
+  /**
+   * How the calls of this cluster's clients went, in the order in which they ended: attempts, peers, what saved them. Of one method
+   * (`/shop.v1.Shop/Buy`), or of all; the last 10,000.
+   */
+  records(path?: string): readonly CallRecord[];
   /** Plans faults, counted from now; a peer is a replica (`shop/1`), a service (`shop`) or `client`. RangeError for what cannot be, at once. */
   inject(...plan: readonly Injection[]): void;
   /** Lets so much virtual time pass. */
@@ -75,6 +83,7 @@ class SimulatedCluster implements Cluster {
   readonly simulation: Simulation;
   private readonly callFaults: CallFaults;
   private readonly clients: Client<AnyContract>[] = [];
+  private readonly recent: CallRecord[] = [];
   private readonly clientHosts = new Set<string>([clientHost]);
   private readonly targets = new Map<string, readonly string[]>();
   private readonly servers = new Map<string, { readonly server: Server; readonly world: World }>();
@@ -142,7 +151,15 @@ class SimulatedCluster implements Cluster {
     });
     this.clientHosts.add(host);
     this.clients.push(client as unknown as Client<AnyContract>);
+    client.$on("call.ended", ({ record }) => {
+      this.recent.push(record);
+      if (this.recent.length > recordsMax) this.recent.shift();
+    });
     return client;
+  }
+
+  records(path?: string): readonly CallRecord[] {
+    return this.recent.filter(({ method }) => path === undefined || method.path === path);
   }
 
   inject(...plan: readonly Injection[]): void {

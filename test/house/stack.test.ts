@@ -23,7 +23,7 @@ test("each layer's file exists, and each layer says what it does and why it stan
 
 test("ARCHITECTURE.md tells of the client's layers in the stack's order", () => {
   const text = readFileSync(join(ROOT, "ARCHITECTURE.md"), "utf8");
-  const named = [...text.matchAll(/^\d\. \*\*(\w+)\.?\*\*/gm)].map(([, name = ""]) => name.toLowerCase());
+  const named = [...text.matchAll(/^\d+\. \*\*(\w+)\.?\*\*/gm)].map(([, name = ""]) => name.toLowerCase());
   const layers = clientStack.map(({ name }) => name);
   assert.deepEqual(
     named.filter((name) => layers.includes(name)),

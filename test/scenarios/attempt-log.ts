@@ -1,7 +1,8 @@
 /**
  * What a client did, on the clock of the simulation: each attempt, to whom and when, and when it began to think ill of whom.
  */
-import type { Client, Event, Fault } from "holdfast";
+import type { Client } from "holdfast";
+import type { Event, Fault } from "holdfast/call";
 import type { Simulation } from "holdfast/testing";
 import type { World } from "../../src/world/world.ts";
 import type { SafeProbe } from "../simulation/probe-cluster.ts";

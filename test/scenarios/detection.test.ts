@@ -131,12 +131,13 @@ it("finds a silent peer also when each call gives up before silence can say anyt
   const load = steadyLoad(cluster.world, 30, () => client.unary({}));
   await cluster.advance(WARM_MS);
   cluster.inject({ kind: "freeze", peer: "shop/0" });
-  await cluster.advance(1_500);
+  await cluster.advance(2_000);
   load.stop();
   await cluster.settle(load.drained());
   const victim = cluster.target("shop")[0] as string;
-  assert.ok(log.when("suspected", victim) <= WARM_MS + 500, `${log.when("suspected", victim)}`);
-  assert.ok(log.when("condemned", victim) <= WARM_MS + 1_500, `${log.when("condemned", victim)}`);
+  // Four times the method's p99, which its own late calls have raised to their 150 ms.
+  assert.ok(log.when("suspected", victim) <= WARM_MS + 700, `${log.when("suspected", victim)}`);
+  assert.ok(log.when("condemned", victim) <= WARM_MS + 1_700, `${log.when("condemned", victim)}`);
   assert.ok(load.tally.failures.length <= 5, `${load.tally.failures.length} calls were sent to it`);
 });
 

@@ -94,7 +94,8 @@ export const attemptsEndWithCall: Invariant = {
 
 export const attemptsWithinBudget: Invariant = {
   name: "attempts-within-budget",
-  claim: "a client's repeats and copies are at most 10 % of its calls + 1/s over 10 s; what never reached a handler is free",
+  claim:
+    "a client's repeats and copies are at most 10 % of its calls + 1/s over 10 s; what never reached a handler is free",
   bearsCorruption: false,
   always: (look) => overBudget(look, isCharged, (calls) => budget.share * calls + budget.reserve, "repeats and copies"),
 };
@@ -133,7 +134,10 @@ function earlierOnes({ call, number }: Attempt): readonly Attempt[] {
   return call.attempts.slice(0, number - 1);
 }
 
-function firstOfEarlier(attempt: Attempt, wrong: (earlier: Attempt, attempt: Attempt) => string | undefined): string | undefined {
+function firstOfEarlier(
+  attempt: Attempt,
+  wrong: (earlier: Attempt, attempt: Attempt) => string | undefined,
+): string | undefined {
   for (const earlier of earlierOnes(attempt)) {
     const text = wrong(earlier, attempt);
     if (text !== undefined) return `attempt ${attempt.number}: ${text}`;
@@ -166,7 +170,9 @@ function forbidden(earlier: Attempt, attempt: Attempt): string | undefined {
 
 /** Whether another attempt of its call was open when it ended. */
 function wasBeside({ call, number, endedAtMs }: Attempt): boolean {
-  return call.attempts.some((other) => other.number !== number && other.sentAtMs < endedAtMs && other.endedAtMs > endedAtMs);
+  return call.attempts.some(
+    (other) => other.number !== number && other.sentAtMs < endedAtMs && other.endedAtMs > endedAtMs,
+  );
 }
 
 /** When something of an attempt's answer reached the caller (docs/decisions/commit-point.md); Infinity if nothing did. */

@@ -10,7 +10,8 @@ export const settlesOnce: Invariant = {
   name: "settles-once",
   claim: "each call ends once, and says so once",
   bearsCorruption: true,
-  always: ({ fresh }) => firstOf(fresh.ended, ({ reports }) => (reports === 1 ? undefined : `onReply was called ${reports} times`)),
+  always: ({ fresh }) =>
+    firstOf(fresh.ended, ({ reports }) => (reports === 1 ? undefined : `onReply was called ${reports} times`)),
   // A second end would have come after the first was looked at.
   atLast: ({ history }) =>
     firstOf(history.calls, ({ reports }) => (reports <= 1 ? undefined : `onReply was called ${reports} times`)),
@@ -49,7 +50,9 @@ export const runsWithinAttempts: Invariant = {
   bearsCorruption: false,
   always: ({ fresh }) =>
     firstOf(fresh.ran, ({ executions, attemptsMax }) =>
-      executions.length <= attemptsMax ? undefined : `it ran ${executions.length} times, ${attemptsMax} attempts are allowed`,
+      executions.length <= attemptsMax
+        ? undefined
+        : `it ran ${executions.length} times, ${attemptsMax} attempts are allowed`,
     ),
 };
 
@@ -95,7 +98,9 @@ export const converges: Invariant = {
   claim: "when all faults have ended every client comes back: its calls succeed, later every peer is ready",
   bearsCorruption: false,
   always: ({ fresh }) =>
-    firstOf(fresh.ended, ({ isProbe, outcome }) => (isProbe && outcome !== "OK" ? "all faults were over by then" : undefined)),
+    firstOf(fresh.ended, ({ isProbe, outcome }) =>
+      isProbe && outcome !== "OK" ? "all faults were over by then" : undefined,
+    ),
   atLast: notReady,
 };
 

@@ -12,7 +12,9 @@ export function seedOfCommit(hash: string): number | undefined {
 }
 
 /** The seed of the commit that is being checked, where a CI runs it; undefined elsewhere, so that a run can be compared with the last. */
-export function commitSeed(environment: Readonly<Record<string, string | undefined>> = process.env): number | undefined {
+export function commitSeed(
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): number | undefined {
   const given = environment["HOLDFAST_COMMIT"] ?? environment["GITHUB_SHA"] ?? environment["CI_COMMIT_SHA"];
   if (given !== undefined) return seedOfCommit(given.toLowerCase());
   return environment["CI"] === undefined ? undefined : headSeed();

@@ -43,7 +43,11 @@ export const troubles: Readonly<Record<string, Trouble>> = {
   clientRestarts: (random, scene) =>
     times(random, scene, 2, (at) => ({ ...at(200), kind: "restart", peer: oneOf(random, scene.clients) })),
   freezes: (random, scene) =>
-    times(random, scene, 3, (at) => ({ ...at(oneOf(random, [100, 1000, 3000])), kind: "freeze", peer: server(random, scene) })),
+    times(random, scene, 3, (at) => ({
+      ...at(oneOf(random, [100, 1000, 3000])),
+      kind: "freeze",
+      peer: server(random, scene),
+    })),
   stalls: (random, scene) =>
     times(random, scene, 8, (at) => {
       const { atMs, forMs } = at(150);
@@ -52,7 +56,12 @@ export const troubles: Readonly<Record<string, Trouble>> = {
   ownStalls: (random, scene) =>
     times(random, scene, 3, (at) => ({ ...at(400), kind: "freeze", peer: oneOf(random, scene.clients) })),
   loss: (random, scene) =>
-    times(random, scene, 2, (at) => ({ ...at(1500), kind: "drop", peer: maybePeer(random, scene), share: random.float() * 0.3 })),
+    times(random, scene, 2, (at) => ({
+      ...at(1500),
+      kind: "drop",
+      peer: maybePeer(random, scene),
+      share: random.float() * 0.3,
+    })),
   slowPeers: (random, scene) =>
     times(random, scene, 3, (at) => ({
       ...at(2000),
@@ -62,13 +71,32 @@ export const troubles: Readonly<Record<string, Trouble>> = {
       share: oneOf(random, [0.05, 0.3, 1]),
     })),
   resets: (random, scene) =>
-    times(random, scene, 6, (at) => ({ atMs: at(1).atMs, kind: "reset", peer: server(random, scene), share: oneOf(random, [0.5, 1]) })),
+    times(random, scene, 6, (at) => ({
+      atMs: at(1).atMs,
+      kind: "reset",
+      peer: server(random, scene),
+      share: oneOf(random, [0.5, 1]),
+    })),
   resetStorms: (random, scene) =>
-    times(random, scene, 2, (at) => ({ ...at(800), kind: "reset", peer: server(random, scene), share: random.float() * 0.1 })),
+    times(random, scene, 2, (at) => ({
+      ...at(800),
+      kind: "reset",
+      peer: server(random, scene),
+      share: random.float() * 0.1,
+    })),
   truncations: (random, scene) =>
-    times(random, scene, 5, (at) => ({ atMs: at(1).atMs, kind: "truncate", peer: server(random, scene), share: oneOf(random, [0.5, 1]) })),
+    times(random, scene, 5, (at) => ({
+      atMs: at(1).atMs,
+      kind: "truncate",
+      peer: server(random, scene),
+      share: oneOf(random, [0.5, 1]),
+    })),
   isolations: (random, scene) =>
-    times(random, scene, 2, (at) => ({ ...at(1000), kind: "partition", ...ends(random, server(random, scene), oneOf(random, scene.clients)) })),
+    times(random, scene, 2, (at) => ({
+      ...at(1000),
+      kind: "partition",
+      ...ends(random, server(random, scene), oneOf(random, scene.clients)),
+    })),
   split,
   flapping,
   clockJumps: (random, scene) =>
@@ -100,8 +128,10 @@ export const troubles: Readonly<Record<string, Trouble>> = {
     const { atMs, forMs } = moment(random, scene, 1000);
     return scene.servers.map((peer) => ({ kind: "crash", peer, atMs, forMs }));
   },
-  rollingRestart: (random, scene) => rolling(random, scene, (peer, atMs, forMs) => ({ kind: "restart", peer, atMs, forMs })),
-  rollingDrain: (random, scene) => rolling(random, scene, (peer, atMs, forMs) => ({ kind: "drain", peer, atMs, forMs })),
+  rollingRestart: (random, scene) =>
+    rolling(random, scene, (peer, atMs, forMs) => ({ kind: "restart", peer, atMs, forMs })),
+  rollingDrain: (random, scene) =>
+    rolling(random, scene, (peer, atMs, forMs) => ({ kind: "drain", peer, atMs, forMs })),
   swizzle,
 };
 
@@ -114,7 +144,12 @@ export function planFaults(random: Random, scene: FaultScene): readonly PlannedF
   );
   if (scene.isCorrupting) {
     faults.push(
-      ...times(random, scene, 3, (at) => ({ ...at(1500), kind: "corrupt", peer: server(random, scene), share: random.float() * 0.05 })),
+      ...times(random, scene, 3, (at) => ({
+        ...at(1500),
+        kind: "corrupt",
+        peer: server(random, scene),
+        share: random.float() * 0.05,
+      })),
     );
   }
   return faults.sort((left, right) => left.atMs - right.atMs);

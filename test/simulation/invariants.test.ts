@@ -36,7 +36,9 @@ test("whatever fails, everything that must hold does, at every step", async () =
 });
 
 test("when bits flip on the way, each call still settles once and in time, and nothing is left open", async () => {
-  const corrupting = Array.from({ length: 100 }, (_, index) => index + 1).filter((seed) => planUniverse(seed).isCorrupting);
+  const corrupting = Array.from({ length: 100 }, (_, index) => index + 1).filter(
+    (seed) => planUniverse(seed).isCorrupting,
+  );
   const report = await play(corrupting.slice(0, 3));
   assert.equal(report.universes, 3);
   assert.ok(report.passed, formatReport(report));

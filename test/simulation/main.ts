@@ -93,7 +93,16 @@ function parseOurs(args: readonly string[]): {
 } {
   const text = { type: "string" } as const;
   const flag = { type: "boolean" } as const;
-  const options = { seeds: text, seed: text, keep: text, "storm-ms": text, "no-shrink": flag, bug: text, planted: flag, json: flag };
+  const options = {
+    seeds: text,
+    seed: text,
+    keep: text,
+    "storm-ms": text,
+    "no-shrink": flag,
+    bug: text,
+    planted: flag,
+    json: flag,
+  };
   return parseArgs({ args: [...args], options, strict: true }).values;
 }
 

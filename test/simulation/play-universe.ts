@@ -7,7 +7,15 @@ import { type Cluster, createCluster } from "holdfast/testing";
 import { runtimeOf } from "../../src/wire/transport/runtime.ts";
 import { History } from "./history.ts";
 import { invariants } from "./invariants.ts";
-import { type Invariant, judge, type LastLook, type Leftover, type Look, type SeenClient, type Violation } from "./look.ts";
+import {
+  type Invariant,
+  judge,
+  type LastLook,
+  type Leftover,
+  type Look,
+  type SeenClient,
+  type Violation,
+} from "./look.ts";
 import { callInLoop, probeCall, type SimClient, startSimClient } from "./sim-client.ts";
 import { type HandlerNotes, serveSim } from "./sim-service.ts";
 import { serviceName, type UniversePlan } from "./universe-plan.ts";
@@ -255,7 +263,8 @@ class Play {
     await this.cluster.advance(ms);
     for (const call of this.history.open) {
       const client = this.clients.get(call.client);
-      if (client?.life !== call.life || !this.cluster.simulation.isRunning(call.client)) this.history.callAbandoned(call);
+      if (client?.life !== call.life || !this.cluster.simulation.isRunning(call.client))
+        this.history.callAbandoned(call);
     }
     const look = this.look(this.seenClients());
     this.refuse(judge(this.judged, look, ({ always }) => always?.(look)));

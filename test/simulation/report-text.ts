@@ -2,7 +2,8 @@
 import type { Failure, SimulateReport } from "./simulate.ts";
 
 export function formatReport(report: SimulateReport): string {
-  const { universes, calls, attempts, executions, recovered, outcomes, virtualHours, cpuSeconds, hoursPerCpuHour } = report;
+  const { universes, calls, attempts, executions, recovered, outcomes, virtualHours, cpuSeconds, hoursPerCpuHour } =
+    report;
   const ends = Object.entries(outcomes)
     .sort((left, right) => right[1] - left[1])
     .map(([code, count]) => `${code === "" ? "(process died)" : code} ${count}`);

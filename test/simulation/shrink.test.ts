@@ -18,15 +18,22 @@ function planOf(count: number): UniversePlan {
 
 test("leaves exactly the faults that are needed, whichever they are", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.integer({ min: 1, max: 30 }), fc.uniqueArray(fc.nat(29), { maxLength: 4 }), async (count, places) => {
-      const plan = planOf(count);
-      const needed = places.filter((place) => place < count);
-      const fails = async ({ faults }: UniversePlan): Promise<boolean> =>
-        needed.every((place) => faults.some(({ atMs }) => atMs === place));
-      const { plan: small, plays } = await shrink(plan, fails, 500);
-      assert.deepEqual(keptFaults(plan, small), [...needed].sort((left, right) => left - right));
-      assert.ok(plays <= 500);
-    }),
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 30 }),
+      fc.uniqueArray(fc.nat(29), { maxLength: 4 }),
+      async (count, places) => {
+        const plan = planOf(count);
+        const needed = places.filter((place) => place < count);
+        const fails = async ({ faults }: UniversePlan): Promise<boolean> =>
+          needed.every((place) => faults.some(({ atMs }) => atMs === place));
+        const { plan: small, plays } = await shrink(plan, fails, 500);
+        assert.deepEqual(
+          keptFaults(plan, small),
+          [...needed].sort((left, right) => left - right),
+        );
+        assert.ok(plays <= 500);
+      },
+    ),
   );
 });
 
@@ -60,6 +67,9 @@ test("names the command that plays the smaller plan again", () => {
   const [first, , third] = whole.faults as [PlannedFault, PlannedFault, PlannedFault];
   const small = reducedPlan(planUniverse(5), [{ ...first }, { ...third }], 8000);
   assert.deepEqual(keptFaults(whole, small), [0, 2].slice(0, small.faults.length));
-  assert.match(commandOf(whole, small, "some-bug"), /^npm run simulate -- --bug some-bug --seed 5 --keep 0(,2)? --storm-ms 8000$/);
+  assert.match(
+    commandOf(whole, small, "some-bug"),
+    /^npm run simulate -- --bug some-bug --seed 5 --keep 0(,2)? --storm-ms 8000$/,
+  );
   assert.match(commandOf(whole, reducedPlan(whole, [], 8000), undefined), / --keep none /);
 });

@@ -61,7 +61,9 @@ export function startSimClient(
     connections: { connectTimeoutMs: plan.connectTimeoutMs },
   }) as HoldfastChannel;
   tap.opinion = () => channel.peers();
-  const apis = Object.fromEntries(effects.map((effect) => [effect, channel.client(contracts[effect], { policy: plan.preset })]));
+  const apis = Object.fromEntries(
+    effects.map((effect) => [effect, channel.client(contracts[effect], { policy: plan.preset })]),
+  );
   const random = seededRandom(universe.seed * 8191 + Number(plan.host.slice(1)) * 127 + life);
   return { plan, life, tap, channel, apis: apis as SimClient["apis"], history: tap.history, random };
 }
@@ -101,13 +103,10 @@ function wishOf({ plan, random }: SimClient, workMsMean: number): Wish {
   };
 }
 
-/**
- * Mostly small, now and then larger than a slab of output. Between these sizes it depends on the spare memory of the process, and so on
- * what ran in it before, how a message is cut into frames (wire/http2/output.ts): one seed would not be one universe.
- */
+/** Mostly small, now and then larger than what one turn of a connection gathers. */
 function bodyOf(random: Random, largeShare: number): Buffer {
-  const size = happens(random, largeShare) ? between(random, 66_000, 120_000) : between(random, 0, oneOf(random, [200, 4000]));
-  return Buffer.alloc(size, random.uint32() & 0xff);
+  const sizeMax = happens(random, largeShare) ? 120_000 : oneOf(random, [200, 20_000]);
+  return Buffer.alloc(between(random, 0, sizeMax), random.uint32() & 0xff);
 }
 
 async function makeCall(
@@ -157,7 +156,10 @@ async function call(api: SimApi, note: CallNote, wish: Wish, options: CallOption
   const body = wish.bodies[0] as Uint8Array;
   const own = { replyCount: wish.replyCount, delayMs: wish.delayMs, isDefect: wish.isStubborn };
   const last = wish.failure === undefined ? own : { ...own, failure: wish.failure };
-  const requests = wish.bodies.map((each, index) => ({ ...(index + 1 === wish.bodies.length ? last : own), body: each }));
+  const requests = wish.bodies.map((each, index) => ({
+    ...(index + 1 === wish.bodies.length ? last : own),
+    body: each,
+  }));
   switch (note.kind) {
     case "unary": {
       const reply = await api.unary({ ...last, body }, options);

@@ -80,7 +80,9 @@ export async function simulate(options: SimulateOptions, progress: (line: string
     cpuSeconds,
     hoursPerCpuHour: virtualHours / (cpuSeconds / 3600),
     invariants: invariants.filter(({ awaits }) => awaits === undefined).map(({ name }) => name),
-    awaiting: Object.fromEntries(invariants.flatMap(({ name, awaits }) => (awaits === undefined ? [] : [[name, awaits]]))),
+    awaiting: Object.fromEntries(
+      invariants.flatMap(({ name, awaits }) => (awaits === undefined ? [] : [[name, awaits]])),
+    ),
     failures,
   };
 }

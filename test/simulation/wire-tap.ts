@@ -93,7 +93,10 @@ export class WireTap {
     }
     const reports = this.opinion?.() ?? [];
     return reports
-      .filter(({ address, health, why, inFlight }) => health === "ready" && why === "ready" && inFlight + this.callsAtOnce < (room.get(address) ?? 0))
+      .filter(
+        ({ address, health, why, inFlight }) =>
+          health === "ready" && why === "ready" && inFlight + this.callsAtOnce < (room.get(address) ?? 0),
+      )
       .map(({ address }) => address);
   }
 
@@ -191,7 +194,8 @@ export class WireTap {
 
   private settings(connection: TappedConnection, payload: Buffer): void {
     for (let at = 0; at + 6 <= payload.length; at += 6) {
-      if (payload.readUInt16BE(at) === SETTING_MAX_CONCURRENT_STREAMS) connection.streamsMax = payload.readUInt32BE(at + 2);
+      if (payload.readUInt16BE(at) === SETTING_MAX_CONCURRENT_STREAMS)
+        connection.streamsMax = payload.readUInt32BE(at + 2);
     }
     if (connection.readyAtMs === Number.POSITIVE_INFINITY) connection.readyAtMs = this.nowMs();
   }
@@ -220,7 +224,11 @@ export class WireTap {
       prefix.push(frame.payload[at] as number);
     }
     stream.bytes += frame.payload.length;
-    if (attempt !== undefined && attempt.repliedAtMs === Number.POSITIVE_INFINITY && prefix.length === messagePrefixBytes) {
+    if (
+      attempt !== undefined &&
+      attempt.repliedAtMs === Number.POSITIVE_INFINITY &&
+      prefix.length === messagePrefixBytes
+    ) {
       const length = Buffer.from(prefix).readUInt32BE(1);
       if (stream.bytes >= messagePrefixBytes + length) attempt.repliedAtMs = this.nowMs();
     }

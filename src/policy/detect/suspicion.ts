@@ -100,6 +100,13 @@ export class Suspicion {
     return "ping";
   }
 
+  /** The PING that the last look asked for may not be sent, as others were: nobody is condemned for not answering it. */
+  notAsked(nowMs: number): void {
+    this.isPingPending = false;
+    this.pingAtMs = this.pingBeforeMs;
+    this.nextLookMs = nowMs + SUSPECT_LOOK_MS;
+  }
+
   /** What came since the last look: a byte clears, a frame forgives, and an answer to a PING alone makes patient. */
   private hear(facts: SuspicionFacts): void {
     if (facts.outstandingSinceMs !== this.workSinceMs) {

@@ -5,6 +5,7 @@
 import { describeValue, resolveOptions, wordOption } from "../../call/options.ts";
 import type { Option } from "../../call/options.ts";
 
+/** `off`: it does not exist. `observe`: it decides and records, and does nothing. `on`: it acts. */
 export type SwitchState = "off" | "observe" | "on";
 
 /** What can be switched. Closed. */
@@ -23,6 +24,7 @@ export const mechanisms = [
   "slow-start",
   "integrity",
 ] as const;
+/** The name of a mechanism that can be switched. */
 export type Mechanism = (typeof mechanisms)[number];
 
 /** Told once per change, after it, with the board as it is now. */

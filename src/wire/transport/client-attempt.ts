@@ -6,6 +6,15 @@ import { type Code, codeNumber } from "../../call/code.ts";
 import { type ErrorDetail, failure } from "../../call/error.ts";
 import type { FaultKind } from "../../call/fault.ts";
 import type { Reason } from "../../call/reason.ts";
+import {
+  CHECKSUM_CHARACTERS,
+  CHECKSUM_UNREADABLE,
+  type ChecksumSink,
+  checksumOf,
+  readChecksum,
+  readChecksumText,
+  writeChecksum,
+} from "../grpc/checksum.ts";
 import type { Encoding } from "../grpc/compression.ts";
 import { MessageDeframer, messagePrefixBytes } from "../grpc/deframer.ts";
 import type { MessageCodec } from "../grpc/message-codec.ts";
@@ -23,18 +32,25 @@ import {
   decodeMessage,
   type InboxOwner,
   type InboxProblem,
+  isLengthDoubtful,
+  type MessageCheck,
   MessageInbox,
   type MessageProblem,
 } from "./message-inbox.ts";
 import {
+  integrityCrc32,
+  NAME_CHECKSUM,
   NAME_CONTENT_TYPE,
   NAME_GRPC_ACCEPT_ENCODING,
   NAME_GRPC_ENCODING,
   NAME_GRPC_MESSAGE,
   NAME_GRPC_STATUS,
   NAME_GRPC_STATUS_DETAILS,
+  NAME_INTEGRITY,
   NAME_NOT_RUN,
   NAME_PUSHBACK,
+  nameChecksum,
+  RAW_CHECKSUM,
 } from "./names.ts";
 import { sendMessage } from "./send-message.ts";
 
@@ -50,6 +66,8 @@ export interface AttemptOwner {
   encodeHead(encoder: HpackEncoder, out: Buffer, at: number, attempt: ClientAttempt): number;
   /** Response headers have come (not for trailers-only answers). */
   attemptAnswered(attempt: ClientAttempt): void;
+  /** The reply is not the one that was sent, as `text` says; it is handed on all the same, for integrity is only observed. */
+  attemptDiffers(attempt: ClientAttempt, text: string): void;
   /** The last word; `code` and what stands beside it are set. */
   attemptEnded(attempt: ClientAttempt): void;
   /** Sent messages have left the queue. */
@@ -59,7 +77,15 @@ export interface AttemptOwner {
 /** Stands for headers without metadata: that headers came at all is the commit point. */
 const NO_PAIRS: Pairs = [];
 
-export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
+/** What becomes of checksums: nobody asked for any; compared, and a difference noted; compared, and a difference ends the attempt. */
+export const INTEGRITY_OFF = 0;
+export const INTEGRITY_OBSERVED = 1;
+export const INTEGRITY_ON = 2;
+
+const DATA_LOSS: number = codeNumber("DATA_LOSS");
+const NOT_YET = "00000000";
+
+export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, MessageCheck, ChecksumSink {
   readonly owner: AttemptOwner;
   readonly connection: ClientConnection;
   readonly number: number;
@@ -86,9 +112,23 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
   cause: unknown;
   /** For tests: what becomes of the first payload of the reply. */
   damage: ((payload: Buffer) => Buffer) | undefined;
+  /** Of the request that was sent, then of the reply that came. */
+  checksum: number;
   #encoding: Encoding | undefined;
-  /** For a single reply that came in parts. */
+  /** For a single reply that came in parts, and what came so. */
   #deframer: MessageDeframer | undefined;
+  #partBytes: number;
+  /** INTEGRITY_*: what the peer was asked for, and what the reply's headers say that its trailers will allow. */
+  #asked: number;
+  #integrity: number;
+  /** Where the request's checksum is to be written; the place stays known when it was, the buffer does not. */
+  #checksumOut: Buffer | undefined;
+  #checksumAt: number;
+  /** What the trailers say of the reply; undefined: nothing. */
+  #said: number | undefined;
+  /** The reply could not be decoded, and why: its checksum will tell whose fault that is. */
+  #isUnreadable: boolean;
+  #unreadable: unknown;
 
   constructor(owner: AttemptOwner, connection: ClientConnection, number: number) {
     this.owner = owner;
@@ -111,8 +151,17 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
     this.details = undefined;
     this.cause = undefined;
     this.damage = undefined;
+    this.checksum = 0;
     this.#encoding = undefined;
     this.#deframer = undefined;
+    this.#partBytes = 0;
+    this.#asked = INTEGRITY_OFF;
+    this.#integrity = INTEGRITY_OFF;
+    this.#checksumOut = undefined;
+    this.#checksumAt = -1;
+    this.#said = undefined;
+    this.#isUnreadable = false;
+    this.#unreadable = undefined;
   }
 
   /** Opens the stream and sends the headers. */
@@ -131,7 +180,14 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
   send(message: unknown, ends: boolean): number {
     const stream = this.stream as Http2Stream;
     const { requestCodec, requestEncoding } = this.owner;
-    const bytes = sendMessage(this.connection.engine, stream, requestCodec, message, requestEncoding, ends);
+    const out = this.#checksumOut;
+    const sink = out === undefined ? undefined : this;
+    const bytes = sendMessage(this.connection.engine, stream, requestCodec, message, requestEncoding, ends, sink);
+    if (out !== undefined) {
+      // The headers leave at the end of this turn, with the message: until then their bytes are ours.
+      writeChecksum(out, this.#checksumAt, this.checksum);
+      this.#checksumOut = undefined;
+    }
     this.connection.scheduleFlush();
     return bytes;
   }
@@ -171,6 +227,23 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
   }
   encodeHeaders(encoder: HpackEncoder, out: Buffer, at: number): number {
     return this.owner.encodeHead(encoder, out, at, this);
+  }
+
+  /**
+   * Asks for the reply's checksum and, if the peer compares them, makes room for that of the only request, which is sent in this turn.
+   * Headers that are no part of the connection's output, because they take more than a frame, go without.
+   */
+  encodeIntegrity(encoder: HpackEncoder, out: Buffer, at: number, integrity: number, hasOneRequest: boolean): number {
+    this.#asked = integrity;
+    const end = encoder.token(integrityCrc32, out, at);
+    const { connection } = this;
+    // Where integrity is only observed, the peer must not refuse for it.
+    const isGiven = hasOneRequest && integrity === INTEGRITY_ON && connection.isPeerChecking;
+    if (!isGiven || out !== connection.engine.output.bytes) return end;
+    const next = encoder.literalText(nameChecksum, NOT_YET, out, end);
+    this.#checksumOut = out;
+    this.#checksumAt = next - CHECKSUM_CHARACTERS;
+    return next;
   }
 
   onHeaders(section: FieldSection, ends: boolean): void {
@@ -228,6 +301,15 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
         case NAME_NOT_RUN:
           if (this.reached !== "yes") this.reached = "no";
           break;
+        case NAME_INTEGRITY:
+          if (isAnswer && this.#asked !== INTEGRITY_OFF && field.value === integrityCrc32.value) {
+            this.connection.isPeerChecking = true;
+            this.#integrity = this.#asked;
+          }
+          break;
+        case NAME_CHECKSUM:
+          this.#said = this.#said === undefined ? readChecksumText(field.value) : CHECKSUM_UNREADABLE;
+          break;
         case NAME_GRPC_ACCEPT_ENCODING:
           break;
         default:
@@ -240,6 +322,11 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
     }
     this.hasAnswered = true;
     if (ends) {
+      const saidEnd = section.rawEnd[RAW_CHECKSUM] as number;
+      if (saidEnd !== 0) {
+        const start = section.rawStart[RAW_CHECKSUM] as number;
+        this.#said = this.#said === undefined ? readChecksum(section.rawBytes, start, saidEnd) : CHECKSUM_UNREADABLE;
+      }
       if (isAnswer && status < 0 && (httpStatus !== 200 || codec === undefined)) {
         return this.#notGrpc(httpStatus, contentType);
       }
@@ -331,8 +418,16 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
     return isLate ? failure({ code, text, reason, reached: "yes", cause }) : undefined;
   }
 
+  /** Notes the checksum of the reply: what it should be, its trailers will say. */
+  isIntact(bytes: Buffer, start: number, end: number): boolean {
+    if (this.#integrity !== INTEGRITY_OFF) this.checksum = checksumOf(bytes, start, end);
+    return true;
+  }
+
   #problemText(problem: InboxProblem, cause: unknown): string {
     switch (problem) {
+      case "altered":
+        return "a reply's checksum is another";
       case "too-large":
         return `a reply is larger than ${this.owner.messageBytesMax} bytes`;
       case "truncated":
@@ -351,10 +446,11 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
   #readWhole(bytes: Buffer, start: number, end: number): void {
     this.connection.consumed(this.stream as Http2Stream, end - start);
     this.replies = 1;
+    this.isIntact(bytes, start + messagePrefixBytes, end);
     try {
       this.reply = this.owner.replyCodec.decode(bytes, start + messagePrefixBytes, end);
     } catch (error) {
-      this.inboxBroken("invalid", error);
+      this.#replyBroken("invalid", error);
     }
   }
 
@@ -363,17 +459,19 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
     this.connection.consumed(this.stream as Http2Stream, end - start);
     this.#deframer ??= new MessageDeframer(this.owner.messageBytesMax);
     const deframer = this.#deframer;
+    this.#partBytes += end - start;
     deframer.push(bytes, start, end);
     while (deframer.next()) {
       this.replies += 1;
       try {
-        this.reply = decodeMessage(deframer, this.owner.replyCodec, this.#encoding, this.owner.messageBytesMax);
+        this.reply = decodeMessage(deframer, this.owner.replyCodec, this.#encoding, this.owner.messageBytesMax, this);
       } catch (error) {
-        this.inboxBroken((error as MessageProblem).problem, (error as MessageProblem).cause);
-        return;
+        this.#replyBroken((error as MessageProblem).problem, (error as MessageProblem).cause);
+        if (this.isEnded) return;
       }
     }
-    if (deframer.error !== undefined) this.inboxBroken(deframer.error, undefined);
+    if (this.#integrity === INTEGRITY_ON && isLengthDoubtful(deframer, this.#partBytes, false)) return;
+    if (deframer.error !== undefined) this.#replyBroken(deframer.error, undefined);
     else if (deframer.missingBytes > 0) deframer.isWholeGranted = this.inboxExpects(deframer.missingBytes);
   }
 
@@ -388,10 +486,53 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
       return;
     }
     if (this.#deframer?.isMidMessage === true) {
-      this.inboxBroken("truncated", undefined);
+      this.#replyBroken("truncated", undefined);
       return;
     }
+    if (status === 0 && this.#integrity !== INTEGRITY_OFF && this.inbox === undefined) this.#compare();
     this.#finish(status);
+  }
+
+  /** The one reply cannot be read. With a checksum to come, that may be seen to be the network's fault. */
+  #replyBroken(problem: InboxProblem, cause: unknown): void {
+    if (this.#integrity !== INTEGRITY_ON || problem === "too-large") {
+      this.inboxBroken(problem, cause);
+    } else if (problem === "invalid") {
+      this.#isUnreadable = true;
+      this.#unreadable = cause;
+    } else {
+      // Its peer has sent it whole: what its frame says against that happened on the way.
+      this.#altered(this.#problemText(problem, cause));
+    }
+  }
+
+  /** The trailers of a reply whose headers promised a checksum: nothing of it is handed on before. */
+  #compare(): void {
+    const text = this.#difference();
+    if (text === undefined) {
+      if (this.#isUnreadable) this.inboxBroken("invalid", this.#unreadable);
+    } else if (this.#integrity === INTEGRITY_ON) {
+      this.#altered(text);
+    } else {
+      this.owner.attemptDiffers(this, text);
+    }
+  }
+
+  /** What shows that the reply is not the one that was sent; undefined: it is. */
+  #difference(): string | undefined {
+    const deframer = this.#deframer;
+    if (deframer?.error === "too-large") {
+      if (isLengthDoubtful(deframer, this.#partBytes, true)) return "its length was altered";
+      this.inboxBroken("too-large", undefined);
+      return undefined;
+    }
+    if (this.replies !== 1) return `there are ${this.replies} replies`;
+    if (this.#said === undefined) return "its checksum is missing, although its headers promised one";
+    return this.#said === this.checksum ? undefined : "its checksum is another";
+  }
+
+  #altered(text: string): void {
+    this.#fail("DATA_LOSS", `the reply was altered on its way: ${text}`, "CORRUPT", "corrupt", "yes");
   }
 
   #finish(status: number): void {
@@ -405,7 +546,13 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner {
     this.code = status;
     if (status !== 0) {
       this.fault = "status";
-      if (this.reached !== "no") this.reached = "yes";
+      if (this.reached !== "no") {
+        this.reached = "yes";
+      } else if (status === DATA_LOSS && this.#checksumAt >= 0) {
+        // The request arrived as another one, and its peer has seen that.
+        this.fault = "corrupt";
+        this.reason = "CORRUPT";
+      }
     }
     this.#leave(CANCEL);
     this.owner.attemptEnded(this);

@@ -30,6 +30,8 @@ export interface ClientConnectionOptions {
 const REUSE_CHECK_TIMEOUT_MS = 1_000;
 /** gRPC servers take more PINGs than these, between two HEADERS or DATA frames of theirs, for abuse (gRFC A8). */
 const PROBES_MAX = 2;
+/** Of them for the check before reuse: one is left for when a call waits. */
+const REUSE_PROBES_MAX = 1;
 /** Share of a peer's streams that calls with a stream of replies may hold: they may last for ever. */
 const LONG_SHARE = 0.75;
 
@@ -39,6 +41,8 @@ export interface ClientConnectionOwner {
   connectionReady(connection: ClientConnection): void;
   /** The peer's limit of streams has room again, it has passed the check before reuse, or stream ids are running out. */
   connectionHasRoom(connection: ClientConnection): void;
+  /** Idle for long, and its peer may not be asked for a sign of life again: only another connection can tell. */
+  connectionUnproven(connection: ClientConnection): void;
   /** A PING of {@link ClientConnection.probe} was answered. */
   connectionProbed(connection: ClientConnection, rttMs: number): void;
   /** No new calls here; those in flight go on. `isTooManyPings`: ping half as often from now on. */
@@ -61,6 +65,8 @@ export class ClientConnection extends Connection {
   isLossNoted: boolean;
   /** Calls here whose replies are a stream. */
   longStreams: number;
+  /** Its peer has said that it compares checksums. */
+  isPeerChecking: boolean;
   /** Its owner's watch over it. */
   watcher: unknown;
   readonly #owner: ClientConnectionOwner;
@@ -95,6 +101,7 @@ export class ClientConnection extends Connection {
     this.isCondemned = false;
     this.isLossNoted = false;
     this.longStreams = 0;
+    this.isPeerChecking = false;
     this.watcher = undefined;
     this.#owner = owner;
     this.#options = options;
@@ -121,35 +128,38 @@ export class ClientConnection extends Connection {
     return this.isReady && !this.isDraining && this.engine.canOpen;
   }
 
-  /**
-   * The same for one call more, now; one that has been idle for long is asked for a sign of life first, and then says no until it
-   * has come (`connectionHasRoom`). `isLong`: the call's replies are a stream.
-   */
+  /** The same for one call more, now; one that is stale must be proven first. `isLong`: the call's replies are a stream. */
   mayTake(nowMs: number, isLong: boolean): boolean {
-    if (!this.canStart) return false;
-    if (isLong && this.longStreams >= Math.max(1, Math.floor(this.engine.peer.streamsMax * LONG_SHARE))) return false;
-    if (this.engine.streams.count > 0 || nowMs - this.receivedAtMs < this.#options.reuseCheckMs) return true;
-    return this.#isProven(nowMs);
+    if (!this.canStart || this.isStale(nowMs)) return false;
+    return !isLong || this.longStreams < Math.max(1, Math.floor(this.engine.peer.streamsMax * LONG_SHARE));
+  }
+
+  /** Idle for so long that its peer may be gone without a word. */
+  isStale(nowMs: number): boolean {
+    return this.engine.streams.count === 0 && nowMs - this.receivedAtMs >= this.#options.reuseCheckMs;
+  }
+
+  /** Asks the peer of a stale connection for a sign of life, and tells `connectionHasRoom` when it has come. False: it is being asked already. */
+  prove(nowMs: number): boolean {
+    if (this.#check?.isArmed === true) return false;
+    if (!this.probe(nowMs, REUSE_PROBES_MAX)) {
+      this.#owner.connectionUnproven(this);
+      return true;
+    }
+    this.#check ??= new ReuseCheck(this);
+    this.runtime.wheel.arm(this.#check, nowMs + REUSE_CHECK_TIMEOUT_MS);
+    return true;
   }
 
   /** Sends a PING whose answer `connectionProbed` is told of; false if gRPC's servers would take one more for abuse. */
-  probe(nowMs: number): boolean {
+  probe(nowMs: number, probesMax: number = PROBES_MAX): boolean {
     if (this.isClosed) return false;
     if (this.frameAtMs > this.#probeAtMs) this.#probes = 0;
-    if (this.#probes >= PROBES_MAX) return false;
+    if (this.#probes >= probesMax) return false;
     this.#probes += 1;
     this.#probeAtMs = nowMs;
     this.#probeNumber = this.sendPing();
     return true;
-  }
-
-  #isProven(nowMs: number): boolean {
-    if (this.#check?.isArmed === true) return false;
-    // Asked too often already, and it was silent all the same: the call itself has to find out.
-    if (!this.probe(nowMs)) return true;
-    this.#check ??= new ReuseCheck(this);
-    this.runtime.wheel.arm(this.#check, nowMs + REUSE_CHECK_TIMEOUT_MS);
-    return false;
   }
 
   /** The check before reuse had no answer. */

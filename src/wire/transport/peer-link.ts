@@ -111,6 +111,14 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     return false;
   }
 
+  /** Asks a connection that was idle for long for a sign of life; `linkHasRoom` when it has come. False: there is none to be asked. */
+  prove(nowMs: number): boolean {
+    for (const connection of this.connections) {
+      if (connection.canStart && connection.isStale(nowMs) && connection.prove(nowMs)) return true;
+    }
+    return false;
+  }
+
   /** The connection with the fewest streams that takes the call; and one more is made if that is time. */
   take(nowMs: number, isLong: boolean): ClientConnection | undefined {
     const { connections } = this;
@@ -196,6 +204,10 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     this.#owner.linkHasRoom(this);
   }
 
+  connectionUnproven(connection: ClientConnection): void {
+    if (this.connections.includes(connection)) this.#dialSuccessor(connection);
+  }
+
   connectionProbed(connection: ClientConnection, rttMs: number): void {
     this.#owner.connectionProbed(connection, rttMs);
   }
@@ -216,11 +228,14 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
       this.failure = { phase, text };
       if (this.#lost()) this.#owner.linkFailed(this);
     } else if (connection === this.#next) {
+      const replaced = this.#replaced;
       this.#next = undefined;
       this.#replaced = undefined;
       this.#failures += 1;
       if (this.connections.length > 0) {
         this.#nextDialMs = this.#dueMs();
+        const isDoubted = replaced?.isStale(this.runtime.world.clock.monotonicMs()) === true;
+        if (isDoubted) replaced.destroy(`the peer was idle, and no other connection could be made: ${text}`);
         return;
       }
       this.failure = { phase, text };

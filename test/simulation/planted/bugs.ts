@@ -124,7 +124,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     what: "a server says of calls that have run that they have not",
     file: "src/server/server-call.ts",
     find: "  return { code, text, metadata: undefined, details: undefined, retryAfterMs: undefined, isNotRun: false };",
-    replace: "  return { code, text, metadata: undefined, details: undefined, retryAfterMs: undefined, isNotRun: true };",
+    replace:
+      "  return { code, text, metadata: undefined, details: undefined, retryAfterMs: undefined, isNotRun: true };",
     expects: ["runs-once", "reached-is-true", "runs-within-attempts"],
   },
 ];

@@ -74,7 +74,10 @@ async function findOne(bug: PlantedBug, args: readonly string[]): Promise<FoundB
 
 /** What the child is asked: the same, without what asks for bugs, with JSON, and with an end to the search. */
 function childArguments(args: readonly string[]): readonly string[] {
-  const own = args.filter((arg, index) => !["--bug", "--planted", "--json"].includes(arg) && !arg.startsWith("--bug=") && args[index - 1] !== "--bug");
+  const own = args.filter(
+    (arg, index) =>
+      !["--bug", "--planted", "--json"].includes(arg) && !arg.startsWith("--bug=") && args[index - 1] !== "--bug",
+  );
   const isBounded = own.some((arg) => arg.startsWith("--seed"));
   return [...own, "--json", ...(isBounded ? [] : ["--seeds", String(universesMax)])];
 }

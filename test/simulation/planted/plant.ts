@@ -15,9 +15,11 @@ registerHooks({
   load(url, context, nextLoad) {
     const loaded = nextLoad(url, context);
     if (url !== target || loaded.source === undefined || loaded.source === null) return loaded;
-    const text = typeof loaded.source === "string" ? loaded.source : Buffer.from(loaded.source as Uint8Array).toString();
+    const text =
+      typeof loaded.source === "string" ? loaded.source : Buffer.from(loaded.source as Uint8Array).toString();
     const count = text.split(bug.find).length - 1;
-    if (count !== 1) throw new Error(`${bug.name}: its text stands ${count} times in ${bug.file}, it must stand there once`);
+    if (count !== 1)
+      throw new Error(`${bug.name}: its text stands ${count} times in ${bug.file}, it must stand there once`);
     isPlanted = true;
     return { ...loaded, source: text.replace(bug.find, () => bug.replace) };
   },

@@ -23,7 +23,10 @@ test("each planted bug is one text that stands once in its file, and breaks inva
     const text = readFileSync(new URL(`../../../${file}`, import.meta.url), "utf8");
     assert.equal(text.split(find).length - 1, 1, `${name}: how often its text stands in ${file}`);
     assert.notEqual(find, replace, name);
-    assert.ok(expects.length > 0 && expects.every((invariant) => known.has(invariant)), `${name}: ${expects.join(", ")}`);
+    assert.ok(
+      expects.length > 0 && expects.every((invariant) => known.has(invariant)),
+      `${name}: ${expects.join(", ")}`,
+    );
   }
 });
 

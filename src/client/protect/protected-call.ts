@@ -1,0 +1,435 @@
+/**
+ * Hot path: one call of a protected function: what it inherits, its attempts, its end. What a call does that is over before its turn is; the rest
+ * is its course (call-course.ts). What may be repeated and copied is decided in `policy/recover`, as for a client's calls.
+ */
+import type { AsyncResource } from "node:async_hooks";
+import type { Code } from "../../call/code.ts";
+import { failure, RpcError } from "../../call/error.ts";
+import { callIdText, mintCallId } from "../../call/ids.ts";
+import type { Priority } from "../../call/method.ts";
+import type { Reason } from "../../call/reason.ts";
+import { type CallScope, type ScopeChild, scopes } from "../../call/scope.ts";
+import type { AttemptWhy } from "../call-attempt.ts";
+import { priorityOf } from "../call-base.ts";
+import type { MethodState } from "../method-state.ts";
+import { type AttemptFailure, isAnswer } from "./attempt-failure.ts";
+import { REFUSED } from "./breaker.ts";
+import { CallCourse } from "./call-course.ts";
+import { fallBack } from "./fall-back.ts";
+import type { FreshCall } from "./fresh-calls.ts";
+import { AttemptScope, contextHere, ProtectedAttempt, runInside } from "./protected-attempt.ts";
+import type { ProtectedPeer } from "./protected-peer.ts";
+import { ProtectedTrail } from "./protected-trail.ts";
+import type { ProtectedPlan } from "./protection.ts";
+
+// The promise's settlers leave its executor through these two: no closure per call of ours.
+let settleResolve: (value: unknown) => void;
+let settleReject: (error: unknown) => void;
+function takeSettlers(resolve: (value: unknown) => void, reject: (error: unknown) => void): void {
+  settleResolve = resolve;
+  settleReject = reject;
+}
+
+/** Calls a protected function. `canSendAgain`: its arguments are good for another attempt. A `signal` that aborts rejects with its reason. */
+export function callProtected(
+  plan: ProtectedPlan,
+  peer: ProtectedPeer,
+  args: readonly unknown[],
+  canSendAgain: boolean,
+  signal: AbortSignal | undefined,
+): Promise<unknown> {
+  const promise = new Promise(takeSettlers);
+  new ProtectedCall(plan, peer, args, canSendAgain, settleResolve, settleReject).begin(signal);
+  return promise;
+}
+
+export class ProtectedCall implements ScopeChild, FreshCall {
+  freshPrevious: FreshCall | undefined;
+  freshNext: FreshCall | undefined;
+  scopePrevious: ScopeChild | undefined;
+  scopeNext: ScopeChild | undefined;
+  readonly plan: ProtectedPlan;
+  readonly peer: ProtectedPeer;
+  readonly state: MethodState;
+  readonly args: readonly unknown[];
+  readonly canSendAgain: boolean;
+  readonly scope: CallScope | undefined;
+  readonly priority: Priority;
+  createdMs: number;
+  /** NaN until somebody asks, or its turn is over. */
+  deadlineMs: number;
+  isOver: boolean;
+  /** The youngest attempt that is in flight. */
+  attempt: ProtectedAttempt | undefined;
+  /** Attempts started. */
+  attempts: number;
+  /** What a call has that outlives its turn, or has failed. */
+  course: CallCourse | undefined;
+  trail: ProtectedTrail | undefined;
+  /** The caller's async context; undefined while no timer may need it. */
+  context: AsyncResource | undefined;
+  #id: string | undefined;
+  readonly #resolve: (value: unknown) => void;
+  readonly #reject: (error: unknown) => void;
+  #stopListening: (() => void) | undefined;
+
+  constructor(
+    plan: ProtectedPlan,
+    peer: ProtectedPeer,
+    args: readonly unknown[],
+    canSendAgain: boolean,
+    resolve: (value: unknown) => void,
+    reject: (error: unknown) => void,
+  ) {
+    const scope = scopes.getStore();
+    this.freshPrevious = undefined;
+    this.freshNext = undefined;
+    this.scopePrevious = undefined;
+    this.scopeNext = undefined;
+    this.plan = plan;
+    this.peer = peer;
+    this.state = peer.stateOf(plan.kind, plan.info, plan.protection.budget);
+    this.args = args;
+    this.canSendAgain = canSendAgain;
+    this.scope = scope;
+    this.priority = priorityOf(undefined, plan.policy.priority, scope);
+    this.createdMs = Number.NaN;
+    this.deadlineMs = Number.NaN;
+    this.isOver = false;
+    this.attempt = undefined;
+    this.attempts = 0;
+    this.course = undefined;
+    this.trail = undefined;
+    this.context = undefined;
+    this.#id = undefined;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#stopListening = undefined;
+  }
+
+  /** Minted when first asked for: most calls end without having needed one. */
+  get id(): string {
+    if (this.#id === undefined) {
+      const words = { id0: 0, id1: 0, id2: 0, id3: 0 };
+      mintCallId(this.plan.protection.runtime.world, words);
+      this.#id = callIdText(words);
+    }
+    return this.#id;
+  }
+
+  /** Nobody above repeats the call that this one is made for. */
+  get mayRepeat(): boolean {
+    return this.scope === undefined || this.scope.mayRepeat;
+  }
+
+  // ------------------------------------------------------------------------------------------------ context
+
+  begin(signal: AbortSignal | undefined): void {
+    const { plan, scope } = this;
+    const { protection } = plan;
+    const { fresh } = protection;
+    fresh.add(this);
+    this.createdMs = fresh.nowMs;
+    protection.budget.deposit(fresh.nowMs);
+    if (protection.events.isHeard) this.trail = new ProtectedTrail();
+    if (plan.hasScope) this.fixDeadline();
+    if (scope !== undefined && !this.#inherit(scope)) return;
+    if (signal !== undefined && !this.#listen(signal)) return;
+    if (plan.keepsContext) this.context = contextHere();
+    this.start("first", this.createdMs);
+    for (let copies = plan.policy.copies; copies > 1 && !this.isOver; copies--) this.start("copy", this.createdMs);
+  }
+
+  #inherit(scope: CallScope): boolean {
+    if (scope.isCancelled) {
+      this.scopeCancelled(scope.cancelReason);
+      return false;
+    }
+    if (scope.deadlineMs !== Infinity) {
+      const { clock } = this.plan.protection.runtime.world;
+      // A scope of another world (real code that calls into a simulation) counts on another clock.
+      const shiftMs = scope.clock === clock ? 0 : clock.monotonicMs() - scope.clock.monotonicMs();
+      this.fixDeadline();
+      this.deadlineMs = Math.min(this.deadlineMs, scope.deadlineMs + shiftMs - scope.reserveMs);
+      if (this.deadlineMs <= this.createdMs) {
+        this.endWith("DEADLINE_EXCEEDED", "the inherited deadline left no time for this call", "DEADLINE", undefined);
+        return false;
+      }
+    }
+    scope.addChild(this);
+    return true;
+  }
+
+  #listen(signal: AbortSignal): boolean {
+    if (signal.aborted) {
+      this.#cancelled(signal.reason);
+      return false;
+    }
+    const onAbort = (): void => this.#cancelled(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#stopListening = () => signal.removeEventListener("abort", onAbort);
+    return true;
+  }
+
+  /** The caller has gone: it hears its own reason, as of `fetch`. */
+  #cancelled(reason: unknown): void {
+    if (this.isOver) return;
+    const error = this.#errorOf("CANCELLED", "the caller cancelled the call", "CANCELLED_BY_CALLER", reason);
+    this.#end(error, error);
+    this.#reject(reason);
+  }
+
+  /** What the call belongs to has ended; if its time was over, so was the call's, whichever timer came first. */
+  scopeCancelled(reason: unknown): void {
+    const isLate = reason instanceof RpcError && reason.reason === "DEADLINE";
+    const text = "the deadline of what the call belongs to has passed";
+    if (isLate) this.endWith("DEADLINE_EXCEEDED", text, "DEADLINE", reason);
+    else this.endWith("CANCELLED", "what the call belongs to has ended", "CANCELLED_BY_CALLER", reason);
+  }
+
+  /** Reads the clock for a call whose deadline is needed before its turn is over. */
+  fixDeadline(): void {
+    if (!Number.isNaN(this.deadlineMs)) return;
+    const nowMs = this.plan.protection.nowMs();
+    this.createdMs = nowMs;
+    this.deadlineMs = nowMs + this.plan.timeoutMs;
+  }
+
+  /** What is left to an attempt. */
+  remainingMs(attempt: ProtectedAttempt): number {
+    this.fixDeadline();
+    if (this.attempts === 1 && this.course === undefined) attempt.startedMs = this.createdMs;
+    return Math.max(0, this.#attemptDeadlineMs(attempt) - this.plan.protection.nowMs());
+  }
+
+  #attemptDeadlineMs(attempt: ProtectedAttempt): number {
+    return Math.min(this.deadlineMs, attempt.startedMs + this.plan.policy.attemptTimeoutMs);
+  }
+
+  turnEnded(nowMs: number): void {
+    const { attempt } = this;
+    if (Number.isNaN(this.deadlineMs)) {
+      this.createdMs = nowMs;
+      this.deadlineMs = nowMs + this.plan.timeoutMs;
+    }
+    // What has waited for this process does not count as waiting for the work.
+    if (attempt !== undefined && this.attempts === 1) attempt.startedMs = this.createdMs;
+    this.course ??= new CallCourse(this);
+    this.course.turnEnded(nowMs);
+  }
+
+  // ----------------------------------------------------------------------------------------------- attempts
+
+  /** Starts an attempt, in the caller's async context. What does not let it begin ends the call, unless it would have been a copy. */
+  start(why: AttemptWhy, nowMs: number): void {
+    const { plan, peer } = this;
+    const { policy } = plan;
+    if (policy.throttle && !this.#passesThrottle(why, nowMs)) return;
+    const ticket = policy.gate ? peer.breaker.admit(nowMs) : 0;
+    if (ticket === REFUSED) {
+      if (why === "first" || why === "retry") this.#refusedByGate();
+      return;
+    }
+    this.attempts += 1;
+    const attempt = new ProtectedAttempt(this, this.attempts, why, ticket, nowMs);
+    if (this.attempt !== undefined) {
+      this.course ??= new CallCourse(this);
+      this.course.others.push(this.attempt);
+    }
+    this.attempt = attempt;
+    this.trail?.started(attempt, peer.describe(), nowMs - this.createdMs);
+    this.course?.began(attempt, nowMs);
+    this.#run(attempt);
+  }
+
+  #run(attempt: ProtectedAttempt): void {
+    const { plan, args } = this;
+    let given: unknown;
+    try {
+      if (plan.hasScope) {
+        const mayRepeat = this.mayRepeat && attempt.number === 1;
+        const scope = new AttemptScope(this, this.#attemptDeadlineMs(attempt), mayRepeat);
+        attempt.scope = scope;
+        given = runInside(scope, this.context ?? contextHere(), plan.work, attempt, args);
+      } else {
+        given = plan.work(attempt, ...args);
+      }
+    } catch (error) {
+      given = Promise.reject(error);
+    }
+    Promise.resolve(given).then(
+      (value) => this.#returned(attempt, value),
+      (error: unknown) => this.#threw(attempt, error),
+    );
+  }
+
+  /** What the peer would refuse for overload is refused here. */
+  #passesThrottle(why: AttemptWhy, nowMs: number): boolean {
+    const throttle = this.state.throttleOf(this.priority);
+    if (throttle === undefined || !throttle.isActive) return true;
+    const { protection, info } = this.plan;
+    if (throttle.admits(nowMs, protection.runtime.world.random.float())) return true;
+    const refusedShare = throttle.refusedShare(nowMs);
+    if (protection.events.isHeard) protection.events.emit("throttled", nowMs, { method: info, refusedShare });
+    if (why === "hedge" || why === "copy") return false;
+    protection.counters.throttled += 1;
+    const share = Math.round(refusedShare * 100);
+    const text = `${share} % of ${this.priority} calls are refused here, as ${this.peer.key} would refuse them`;
+    this.endWith("RESOURCE_EXHAUSTED", text, "THROTTLED", undefined, -1);
+    return false;
+  }
+
+  #refusedByGate(): void {
+    const { breaker, key } = this.peer;
+    const leftMs = breaker.state === "shut" ? Math.ceil(breaker.untilMs - this.plan.protection.nowMs()) : undefined;
+    const text =
+      leftMs === undefined
+        ? `the gate of ${key} lets one call through at a time, to see whether it is well again: ${breaker.why}`
+        : `the gate of ${key} is shut for ${leftMs} ms more: ${breaker.why}`;
+    this.endWith("UNAVAILABLE", text, "NO_PEER", undefined, leftMs === undefined ? undefined : Math.max(0, leftMs));
+  }
+
+  #returned(attempt: ProtectedAttempt, value: unknown): void {
+    const { plan } = this;
+    if (attempt.isOver) {
+      plan.discard?.(value);
+      return;
+    }
+    const failed = plan.judgeValue?.(value);
+    if (failed !== undefined) {
+      this.#failed(attempt, failed);
+      return;
+    }
+    const { fresh, counters } = plan.protection;
+    const { course } = this;
+    attempt.isOver = true;
+    let nowMs = fresh.nowMs;
+    if (course !== undefined) nowMs = course.succeeded(attempt);
+    this.#noteSuccess(attempt, nowMs);
+    this.#leave();
+    counters.ended(nowMs, true, this.attempts, course === undefined ? 0 : course.failedAttempts, attempt.why === "hedge");
+    if (this.trail !== undefined) this.trail.tell(this, undefined, nowMs);
+    this.#resolve(value);
+  }
+
+  #noteSuccess(attempt: ProtectedAttempt, nowMs: number): void {
+    const { plan, peer, state } = this;
+    const { policy, protection } = plan;
+    const tookMs = nowMs - attempt.startedMs;
+    state.sample(nowMs, tookMs);
+    if (policy.hedge !== false) peer.pace.sample(tookMs, nowMs);
+    if (policy.gate && peer.breaker.succeeded(attempt.ticket, nowMs) !== undefined) protection.tellGate(peer, nowMs);
+    if (policy.throttle) state.throttleOf(this.priority)?.accepted(nowMs);
+    protection.counters.attemptEnded(nowMs, true);
+    this.trail?.ended(this, attempt, "OK", undefined, nowMs);
+  }
+
+  #threw(attempt: ProtectedAttempt, error: unknown): void {
+    if (!attempt.isOver) this.#failed(attempt, this.plan.judgeError(error));
+  }
+
+  #failed(attempt: ProtectedAttempt, failed: AttemptFailure): void {
+    this.plan.protection.fresh.remove(this);
+    this.fixDeadline();
+    // This is a reaction to the work's promise, so it runs where the call was made.
+    this.context ??= contextHere();
+    this.course ??= new CallCourse(this);
+    this.course.attemptFailed(attempt, failed, this.plan.protection.nowMs());
+  }
+
+  // ---------------------------------------------------------------------------------------------------- end
+
+  /** Ends the call from our side. */
+  endWith(code: Code, text: string, reason: Reason | undefined, cause: unknown, retryAfterMs?: number): void {
+    if (!this.isOver) this.finish(this.#errorOf(code, text, reason, cause, retryAfterMs));
+  }
+
+  #errorOf(
+    code: Code,
+    text: string,
+    reason: Reason | undefined,
+    cause: unknown,
+    retryAfterMs?: number | undefined,
+  ): RpcError {
+    const mayHaveBegun = this.attempt !== undefined || (this.course !== undefined && this.course.counted > 0);
+    const reached = mayHaveBegun ? "maybe" : "no";
+    return failure({ ...this.facts(), code, text, reason, reached, cause, retryAfterMs });
+  }
+
+  /** Ends the call with the failure of its last attempt. */
+  finishWith(failed: AttemptFailure, isBudgetEmpty: boolean): void {
+    const { code, text, cause, details, metadata, retryAfterMs } = failed;
+    const hasBegun = failed.reached !== "no" || (this.course !== undefined && this.course.counted > 0);
+    const error = failure({
+      ...this.facts(),
+      code,
+      text: isBudgetEmpty && text === "" ? "the budget for repeats was empty" : text,
+      reason: isBudgetEmpty ? "BUDGET_EMPTY" : undefined,
+      reached: hasBegun ? "maybe" : "no",
+      details,
+      metadata,
+      retryAfterMs,
+      cause,
+    });
+    if (failed.given === undefined || !this.plan.returnsFailures) {
+      this.finish(error);
+      return;
+    }
+    this.#end(error, undefined);
+    this.#resolve(failed.given.value);
+  }
+
+  /** Ends the call: with an answer of the fallback, if there is one and somebody is there to hear it; else with the error. */
+  finish(error: RpcError): void {
+    if (this.isOver) return;
+    this.#end(error, error);
+    const { fallback } = this.plan;
+    if (fallback === undefined || error.reason === "CANCELLED_BY_CALLER") this.#reject(error);
+    else this.#resolve(fallBack(fallback, error, this));
+  }
+
+  /** Attempts that are in flight are ended for `reason`; undefined: there are none. */
+  #end(error: RpcError, reason: RpcError | undefined): void {
+    const { protection } = this.plan;
+    const nowMs = protection.nowMs();
+    if (this.course !== undefined) this.course.ended(reason, nowMs);
+    else if (this.attempt !== undefined) this.endAttempt(this.attempt, reason, nowMs);
+    this.#leave();
+    const { counters } = protection;
+    const failedAttempts = this.course === undefined ? 0 : this.course.failedAttempts;
+    if (error.reason === "CANCELLED_BY_CALLER") counters.endedByCaller(this.attempts);
+    else counters.ended(nowMs, error.reason === undefined && isAnswer(error.code), this.attempts, failedAttempts);
+    if (this.trail !== undefined) this.trail.tell(this, error, nowMs);
+  }
+
+  /** Cancels an attempt that is in flight: neither gate nor budget hear of it. */
+  endAttempt(attempt: ProtectedAttempt, reason: unknown, nowMs: number): void {
+    if (this.plan.policy.gate) this.peer.breaker.saidNothing(attempt.ticket);
+    this.trail?.ended(this, attempt, "CANCELLED", undefined, nowMs);
+    attempt.end(reason);
+  }
+
+  #leave(): void {
+    this.isOver = true;
+    this.plan.protection.fresh.remove(this);
+    if (this.scope !== undefined) this.scope.removeChild(this);
+    if (this.#stopListening !== undefined) this.#stopListening();
+  }
+
+  /** What an error says of the call that it ends. */
+  facts(): {
+    readonly method: ProtectedPlan["info"];
+    readonly callId: string;
+    readonly tookMs: number;
+    readonly attempts: number;
+    readonly faults: NonNullable<CallCourse["faults"]>;
+  } {
+    return {
+      method: this.plan.info,
+      callId: this.id,
+      tookMs: this.plan.protection.nowMs() - this.createdMs,
+      attempts: this.attempts,
+      faults: this.course?.faults ?? [],
+    };
+  }
+}
