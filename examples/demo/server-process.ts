@@ -1,17 +1,16 @@
 /**
- * A server process as the demo sees it: started, killed with SIGKILL, and started again on the same port.
+ * A server process as the demo sees it: started, killed with SIGKILL and started again on the same port, stopped and continued, told
+ * to behave badly.
  */
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
-import type { ServerWord } from "./server.ts";
+import { Child } from "./child.ts";
+import type { Behaviour } from "./server.ts";
 
 /** `lost`: it ended although nobody killed it. */
-export type ServerState = "starting" | "up" | "killed" | "lost";
+export type ServerState = "starting" | "up" | "stopped" | "killed" | "lost";
 
-const START_TIMEOUT_MS = 20_000;
 const PORT_TRIES_MAX = 20;
 /**
- * Below the ports that systems give to outgoing connections: a client that dials the port of a dead server from that very
+ * Below the ports that systems give to outgoing connections: one that dials the port of a dead server from that very
  * port would be connected to itself, and a port may not be taken while its server is down.
  */
 const PORT_FIRST = 20_000;
@@ -21,7 +20,7 @@ export class ServerProcess {
   readonly name: string;
   readonly port: number;
   #state: ServerState;
-  #child: ChildProcess | undefined;
+  #child: Child | undefined;
   #kills: number;
   #lostBy: string;
 
@@ -34,11 +33,11 @@ export class ServerProcess {
     this.#lostBy = "";
   }
 
-  get address(): string {
-    return `127.0.0.1:${this.port}`;
-  }
   get state(): ServerState {
     return this.#state;
+  }
+  get pid(): number | undefined {
+    return this.#child?.pid;
   }
   /** How often it was killed while it served. */
   get kills(): number {
@@ -51,40 +50,53 @@ export class ServerProcess {
 
   /** Resolves when it listens. Rejects with the reason why it does not. */
   async start(): Promise<void> {
-    const child = fork(new URL("server.ts", import.meta.url), [String(this.port)], {
-      // What a server prints must not get into the report.
-      stdio: ["ignore", "ignore", "inherit", "ipc"],
-    });
-    this.#child = child;
     this.#state = "starting";
-    child.once("exit", (code, signal) => {
+    const { child } = await Child.start<undefined>("server.ts", [String(this.port)], `server ${this.name}`);
+    this.#child = child;
+    // Ended while it started: the run is over.
+    if (this.state !== "starting") {
+      child.signal("SIGKILL");
+      return;
+    }
+    this.#state = "up";
+    child.onExit((by) => {
       if (this.#child !== child || this.#state === "killed") return;
       this.#state = "lost";
-      this.#lostBy = signal ?? `exit code ${code}`;
+      this.#lostBy = by;
     });
-    const word = await firstWord(child);
-    if (word.kind === "failed") {
-      this.end();
-      throw new Error(`server ${this.name}: ${word.text}`);
-    }
-    // Killed while it started: the run is over.
-    if (this.#state === "starting") this.#state = "up";
   }
 
   /** SIGKILL, as `kill -9` does it. Resolves when the process is gone. */
   async kill(): Promise<void> {
-    const child = this.#child;
-    if (child === undefined || this.#state !== "up") return;
-    const gone = once(child, "exit");
+    if (this.#child === undefined || this.#state !== "up") return;
     this.#kills += 1;
-    this.end();
-    await gone;
+    this.#state = "killed";
+    await this.#child.kill();
+  }
+
+  /** SIGSTOP: it does nothing any more, and its kernel goes on to take connections and bytes for it. */
+  stop(): void {
+    if (this.#state !== "up") return;
+    this.#state = "stopped";
+    this.#child?.signal("SIGSTOP");
+  }
+
+  /** SIGCONT: it goes on as if nothing had been. */
+  resume(): void {
+    if (this.#state !== "stopped") return;
+    this.#state = "up";
+    this.#child?.signal("SIGCONT");
+  }
+
+  /** Resolves when it behaves so. */
+  async behave(behaviour: Behaviour): Promise<void> {
+    if (this.#state === "up") await this.#child?.ask(behaviour);
   }
 
   /** Ends it without waiting, in whatever state it is. */
   end(): void {
     this.#state = "killed";
-    this.#child?.kill("SIGKILL");
+    this.#child?.signal("SIGKILL");
   }
 }
 
@@ -111,22 +123,4 @@ async function startAnywhere(name: string, index: number): Promise<ServerProcess
       if (!isTaken || tries === PORT_TRIES_MAX) throw error;
     }
   }
-}
-
-function firstWord(child: ChildProcess): Promise<ServerWord> {
-  return new Promise((resolve) => {
-    const tell = (word: ServerWord): void => {
-      clearTimeout(timer);
-      resolve(word);
-    };
-    const timer = setTimeout(
-      () => tell({ kind: "failed", text: `did not listen within ${START_TIMEOUT_MS / 1_000} s` }),
-      START_TIMEOUT_MS,
-    );
-    child.once("message", (word) => tell(word as ServerWord));
-    child.once("error", (error) => tell({ kind: "failed", text: error.message }));
-    child.once("exit", (code, signal) =>
-      tell({ kind: "failed", text: `ended before it listened (${signal ?? `exit code ${code}`})` }),
-    );
-  });
 }

@@ -1,22 +1,36 @@
 /**
- * One calculator server of the demo, in a process of its own: forked with its port by server-process.ts, and told to the
- * parent as ready or failed. It never outlives its parent.
+ * One calculator server of the demo, in a process of its own: forked with its port by server-process.ts, and told how badly to behave.
  */
 import { setTimeout } from "node:timers/promises";
-import { createServer } from "holdfast";
+import { createServer, RpcError } from "holdfast";
 import { Calculator } from "../gen/calc/v1/calc_pb.ts";
+import { endWithParent, tell, tellFailure } from "./parent.ts";
 
-/** What a server tells the process that forked it, once. */
-export type ServerWord = { readonly kind: "ready" } | { readonly kind: "failed"; readonly text: string };
+/** What a server does to the calls it gets; well by default. */
+export interface Behaviour {
+  /** Each call waits so long before its handler begins. */
+  readonly delayMs: number;
+  /** This share of calls, 0..1, ends with UNAVAILABLE. */
+  readonly failShare: number;
+}
 
-// A terminal sends Ctrl-C and hang-up to the whole group; when a server ends is for the demo alone to say.
-process.on("SIGINT", () => {});
-process.on("SIGHUP", () => {});
-process.on("disconnect", () => process.exit(0));
+let behaviour: Behaviour = { delayMs: 0, failShare: 0 };
+
+endWithParent();
+process.on("message", (order) => {
+  behaviour = order as Behaviour;
+  tell({ kind: "ready", result: undefined });
+});
 
 const server = createServer({ drain: { signals: [] } }).service(Calculator, {
-  add: ({ a, b }) => ({ result: a + b }),
+  add: ({ a, b }) => {
+    fail();
+    const result = a + b;
+    return behaviour.delayMs > 0 ? setTimeout(behaviour.delayMs, { result }) : { result };
+  },
   async *count({ from, to, delayMs }, call) {
+    fail();
+    if (behaviour.delayMs > 0) await setTimeout(behaviour.delayMs, undefined, { signal: call.signal });
     for (let value = from; value <= to; value += 1) {
       await setTimeout(delayMs, undefined, { signal: call.signal });
       yield { value };
@@ -26,18 +40,13 @@ const server = createServer({ drain: { signals: [] } }).service(Calculator, {
 
 try {
   await server.listen(Number(process.argv[2]));
-  tell({ kind: "ready" });
+  tell({ kind: "ready", result: undefined });
 } catch (error) {
-  tell({ kind: "failed", text: error instanceof Error ? error.message : String(error) });
+  tellFailure(error);
 }
 
-function tell(word: ServerWord): void {
-  if (process.send === undefined || !process.connected) {
-    console.error("this server is started by npm run demo");
-    process.exit(1);
+function fail(): void {
+  if (behaviour.failShare > 0 && Math.random() < behaviour.failShare) {
+    throw new RpcError("UNAVAILABLE", "this server was told to fail");
   }
-  // It died while this server began: there is nobody to serve.
-  process.send(word, undefined, {}, (error) => {
-    if (error !== null) process.exit(1);
-  });
 }

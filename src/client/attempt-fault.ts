@@ -14,8 +14,9 @@ export function judgementOf(
   p99Ms: number,
   stalledMs: number,
 ): Judgement {
+  const isBelow = isFromBelow(attempt, code);
   return judge({
-    code,
+    code: isBelow ? "UNAVAILABLE" : code,
     faultKind: attempt.fault,
     reached: attempt.reached,
     isConnectionLost: attempt.reason === "CONNECTION_LOST",
@@ -24,8 +25,18 @@ export function judgementOf(
     isCancelledByUs: false,
     stalledMs,
     phase: phaseOf(attempt),
-    retryAfterMs: attempt.retryAfterMs,
+    retryAfterMs: isBelow ? undefined : attempt.retryAfterMs,
   });
+}
+
+/**
+ * A Holdfast server whose handler's own call failed answers with its code and asks not to repeat it. It is not overloaded itself: if
+ * each layer of callers throttled for what only the lowest one met, they would come back one after the other when that is well again.
+ * A server that refuses for itself says so only to repeats.
+ */
+function isFromBelow(attempt: CallAttempt, code: Code): boolean {
+  if (code !== "RESOURCE_EXHAUSTED" && code !== "UNAVAILABLE") return false;
+  return attempt.fault === "status" && attempt.reached === "yes" && attempt.number === 1 && (attempt.retryAfterMs ?? 0) < 0;
 }
 
 /** The fault of an attempt; `atMs` counts from the call's begin. */

@@ -122,6 +122,8 @@ export class ChannelCore implements PickGate<ClientPeer> {
   #waitingCount: number;
   #isPlacing: boolean;
   readonly #parked: Set<ClientCall>;
+  /** Removed, and not yet without calls. */
+  readonly #leaving: Set<ClientPeer>;
   /** Keeps the process alive while calls wait for a peer. */
   #hold: Timer | undefined;
   readonly #readyListeners: Set<() => void>;
@@ -171,6 +173,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
     this.#waitingCount = 0;
     this.#isPlacing = false;
     this.#parked = new Set();
+    this.#leaving = new Set();
     this.#hold = undefined;
     this.#readyListeners = new Set();
     this.peers = [];
@@ -273,14 +276,21 @@ export class ChannelCore implements PickGate<ClientPeer> {
     for (const peer of removed) {
       peer.isRemoved = true;
       this.detector?.remove(peer.record);
+      this.#leaving.add(peer);
       peer.refresh();
       peer.link.close(true);
+      this.peerLeft(peer);
     }
     if (this.#isStarted) for (const peer of added) peer.link.connect();
     if (this.#isStarted && this.events.isHeard && added.length + removed.length > 0) {
       const names = (of: readonly ClientPeer[]): readonly string[] => of.map(({ address }) => address);
       this.events.emit("peers.resolved", nowMs, { added: names(added), removed: names(removed), isHeldBack: false });
     }
+  }
+
+  /** A connection of a removed peer has ended: it may have been the last. */
+  peerLeft(peer: ClientPeer): void {
+    if (peer.link.connectionCount === 0) this.#leaving.delete(peer);
   }
 
   /** Readiness or opinion has changed. */
@@ -300,15 +310,8 @@ export class ChannelCore implements PickGate<ClientPeer> {
     this.peerHasRoom();
   }
 
-  peerFailed(peer: ClientPeer): void {
+  peerFailed(): void {
     for (const listener of [...this.#readyListeners]) listener();
-    if (this.events.isHeard) {
-      this.events.emit("connection.changed", this.nowMs(), {
-        peer: peer.describe(),
-        state: "closed",
-        why: peer.link.failure?.text ?? "closed",
-      });
-    }
     const hopeless = this.#unreachable();
     if (hopeless === undefined) return;
     let call = this.#waitingFirst;
@@ -513,7 +516,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
       }
     }
     if (!isGentle) for (const call of [...this.#parked]) call.unplaced(CLOSED);
-    for (const { link } of this.peers) link.close(isGentle);
+    for (const { link } of [...this.peers, ...this.#leaving]) link.close(isGentle);
     for (const listener of [...this.#readyListeners]) listener();
   }
 }

@@ -28,10 +28,13 @@ import type { ConnectionWatch } from "./connection-watch.ts";
 import type { CallOptions } from "./options.ts";
 import { suffer } from "./ordeal.ts";
 import { payloadHash } from "./payload-hash.ts";
+import type { HedgeMoment } from "./policy/resolved-policy.ts";
 import { BEAT_MS } from "./self-beat.ts";
 
 /** A call that finds no peer waits so long at most. */
 const PLACE_TIMEOUT_MS = 10_000;
+/** An attempt at a method of which too little is known is looked at again after this: by then more may be known. */
+const UNKNOWN_LOOK_MS = 100;
 /** A timer that comes so late found this process busy: the answer may lie in the socket, unread. */
 const LATE_MS = 2;
 /** A peer that asks not to be called for longer is asked again after this. */
@@ -68,6 +71,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   #copyAtMs: number = Infinity;
   #attemptByMs: number = Infinity;
   #isCopyPostponed: boolean = false;
+  /** When it began, its method had not yet shown how long it takes. */
+  #isOverdueUnknown: boolean = false;
   #placeByMs: number = Infinity;
   #backoffUntilMs: number = Infinity;
   #why: AttemptWhy = "first";
@@ -287,7 +292,12 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
         throw new TypeError("a token must be a text of printable ASCII without spaces at its ends");
       }
     } catch (error) {
-      this.endWith("UNAUTHENTICATED", "no token could be had for the call", undefined, error);
+      // A copy that cannot be sent takes nothing from the attempt that is in flight.
+      if (this.attempt === undefined) {
+        this.endWith("UNAUTHENTICATED", "no token could be had for the call", undefined, error);
+      } else {
+        this.#unpark();
+      }
       return;
     }
     if (this.isOver) return;
@@ -367,15 +377,18 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     }
     const { hedge } = policy;
     if (hedge === false || this.channel.hedgeState === "off") return;
-    const { overdue } = this.method.state;
+    const delayMs = this.#copyDelayMs(hedge, nowMs);
     this.#isCopyPostponed = false;
-    if (hedge.kind === "fixed") this.#copyAtMs = nowMs + hedge.afterMs;
-    else if (overdue === undefined) this.#copyAtMs = Infinity;
-    else if (hedge.kind === "overdue") this.#copyAtMs = nowMs + overdue.delayMs(nowMs);
-    else {
-      const afterMs = overdue.quantileMs(nowMs, hedge.quantile);
-      this.#copyAtMs = Number.isNaN(afterMs) ? Infinity : nowMs + Math.max(1, afterMs);
-    }
+    this.#isOverdueUnknown = delayMs === Infinity;
+    this.#copyAtMs = nowMs + (delayMs === Infinity ? UNKNOWN_LOOK_MS : delayMs);
+  }
+
+  /** After how long an attempt is overdue; Infinity until the method has shown how long it takes. */
+  #copyDelayMs(hedge: HedgeMoment, nowMs: number): number {
+    if (hedge.kind === "fixed") return hedge.afterMs;
+    const { overdue } = this.method.state;
+    if (overdue === undefined) return Infinity;
+    return hedge.kind === "overdue" ? overdue.delayMs(nowMs) : overdue.quantileMs(nowMs, hedge.quantile);
   }
 
   /** What servers refuse for overload is refused here, before it costs them anything. False: the call, or the copy, has ended. */
@@ -581,7 +594,9 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   }
 
   /** How long this process stood still since the attempt began, at most: the beat that showed it was due after it had begun. */
-  #stalledMs({ startedMs }: CallAttempt): number {
+  #stalledMs({ startedMs }: CallAttempt, nowMs: number): number {
+    // Of a stall that is not over, the call's own timer may be the first to tell.
+    if (nowMs - this.deadlineMs > BEAT_MS) return nowMs - startedMs;
     const { stalledUntilMs, lastStallMs } = this.channel.selfBeat.watch;
     return stalledUntilMs >= startedMs ? lastStallMs + BEAT_MS : 0;
   }
@@ -591,7 +606,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const { channel } = this;
     const { peer } = attempt;
     const { state } = this.method;
-    const judgement = judgementOf(attempt, code, nowMs, state.p99Ms(nowMs), this.#stalledMs(attempt));
+    const judgement = judgementOf(attempt, code, nowMs, state.p99Ms(nowMs), this.#stalledMs(attempt, nowMs));
     if (attempt.fault === "attempt-timeout") (attempt.connection.watcher as ConnectionWatch).gaveUp(attempt);
     if (judgement.countsAsLoad) {
       state.refused(this.priority, nowMs);
@@ -604,7 +619,9 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     peer.counters.attemptEnded(nowMs, false);
     state.counters.attemptEnded(nowMs, false);
     const { retryAfterMs } = attempt;
-    if (retryAfterMs !== undefined && retryAfterMs > 0) {
+    // What a handler says of this call, of a caller's quota for instance, is not said of the peer.
+    const isOfPeer = attempt.reached === "no" || code === "UNAVAILABLE";
+    if (retryAfterMs !== undefined && retryAfterMs > 0 && isOfPeer) {
       peer.pushbackUntilMs = Math.max(peer.pushbackUntilMs, nowMs + Math.min(retryAfterMs, PUSHBACK_MAX_MS));
     }
     const fault = faultOf(attempt, code, judgement.blame, nowMs - this.createdMs);
@@ -703,6 +720,15 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const { attempt } = this;
     this.#copyAtMs = Infinity;
     if (hedge === false || attempt === undefined) return;
+    if (this.#isOverdueUnknown) {
+      const delayMs = this.#copyDelayMs(hedge, nowMs);
+      this.#isOverdueUnknown = delayMs === Infinity;
+      const dueMs = attempt.startedMs + delayMs;
+      if (dueMs > nowMs) {
+        this.#copyAtMs = delayMs === Infinity ? this.#askAgainMs(attempt, nowMs) : dueMs;
+        return;
+      }
+    }
     const inFlight = this.#inFlight;
     const isAllowed = mayCopy({
       effect: this.method.plan.info.effect,
@@ -717,8 +743,13 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       isStandingDown: this.channel.isStandingDown,
     });
     if (isAllowed && this.channel.hedgeState === "on") this.#startCopy(nowMs, "hedge");
-    // What stood in the way may pass (an empty budget, no other peer, all slow at once): it asks again after the same wait once more.
-    if (this.attempt === attempt && !this.#isParked) this.#copyAtMs = nowMs + (nowMs - attempt.startedMs);
+    // What stood in the way may pass: an empty budget, no other peer, all slow at once.
+    if (this.attempt === attempt && !this.#isParked) this.#copyAtMs = this.#askAgainMs(attempt, nowMs);
+  }
+
+  /** When an attempt has waited twice as long as now: so a call that waits for minutes asks a dozen times. */
+  #askAgainMs(attempt: CallAttempt, nowMs: number): number {
+    return nowMs + Math.max(LATE_MS, nowMs - attempt.startedMs);
   }
 
   #startCopy(nowMs: number, why: "hedge" | "copy"): void {
@@ -788,8 +819,6 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   #deadlinePassed(nowMs: number): void {
     const text = this.#whereText(nowMs);
     const { attempt } = this;
-    // After a stall this timer may come before the beat's, and blame must know.
-    if (nowMs - this.deadlineMs > BEAT_MS) this.channel.selfBeat.late(this.deadlineMs, nowMs);
     // Those that still have the call have had their time.
     if (attempt !== undefined) this.#noteLate(attempt, nowMs);
     for (const other of this.#others ?? []) this.#noteLate(other, nowMs);
@@ -799,7 +828,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   #noteLate(attempt: CallAttempt, nowMs: number): void {
     const { channel } = this;
     const { state } = this.method;
-    const judgement = judgementOf(attempt, "DEADLINE_EXCEEDED", nowMs, state.p99Ms(nowMs), this.#stalledMs(attempt));
+    const judgement = judgementOf(attempt, "DEADLINE_EXCEEDED", nowMs, state.p99Ms(nowMs), this.#stalledMs(attempt, nowMs));
     const fault = faultOf(attempt, "DEADLINE_EXCEEDED", judgement.blame, nowMs - this.createdMs, "deadline");
     (this.faults ??= []).push(fault);
     this.trail?.ended(attempt, "DEADLINE_EXCEEDED", fault, nowMs - this.createdMs);

@@ -96,7 +96,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
   }
   linkFailed(): void {
     this.refresh();
-    this.channel.peerFailed(this);
+    this.channel.peerFailed();
   }
   linkHasRoom(): void {
     this.channel.peerHasRoom();
@@ -110,6 +110,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
   }
   connectionEnded(connection: ClientConnection, text: string, wasReady: boolean): void {
     (connection.watcher as ConnectionWatch | undefined)?.stop();
-    if (wasReady) this.channel.connectionChanged(this, "closed", text);
+    this.channel.connectionChanged(this, "closed", wasReady ? text : `it was not made: ${text}`);
+    if (this.isRemoved) this.channel.peerLeft(this);
   }
 }

@@ -34,7 +34,7 @@ export class AttemptLog {
     client.$on("*", (event) => this.#heard(event));
   }
 
-  /** When the first attempt to a peer began that is not before `fromMs`; NaN if there was none. */
+  /** When the first attempt to a peer began that is not before `fromMs`; Infinity if there was none. */
   firstTo(address: string, fromMs: number): number {
     return Math.min(...this.#startsTo(address, fromMs), Number.POSITIVE_INFINITY);
   }
@@ -52,6 +52,11 @@ export class AttemptLog {
 
   named(name: LoggedOpinion["name"]): readonly LoggedOpinion[] {
     return this.opinions.filter((each) => each.name === name);
+  }
+
+  /** What went wrong with attempts. */
+  faults(): readonly Fault[] {
+    return this.attempts.flatMap(({ fault }) => (fault === undefined ? [] : [fault]));
   }
 
   #startsTo(address: string, fromMs: number): readonly number[] {

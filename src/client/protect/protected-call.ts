@@ -175,7 +175,7 @@ export class ProtectedCall implements ScopeChild, FreshCall {
   #cancelled(reason: unknown): void {
     if (this.isOver) return;
     const error = this.#errorOf("CANCELLED", "the caller cancelled the call", "CANCELLED_BY_CALLER", reason);
-    this.#end(error, error);
+    this.#end(error);
     this.#reject(reason);
   }
 
@@ -237,7 +237,7 @@ export class ProtectedCall implements ScopeChild, FreshCall {
       this.course.others.push(this.attempt);
     }
     this.attempt = attempt;
-    this.trail?.started(attempt, peer.describe(), nowMs - this.createdMs);
+    this.trail?.started(attempt, peer.describe());
     this.course?.began(attempt, nowMs);
     this.#run(attempt);
   }
@@ -375,25 +375,25 @@ export class ProtectedCall implements ScopeChild, FreshCall {
       this.finish(error);
       return;
     }
-    this.#end(error, undefined);
+    this.#end(error);
     this.#resolve(failed.given.value);
   }
 
   /** Ends the call: with an answer of the fallback, if there is one and somebody is there to hear it; else with the error. */
   finish(error: RpcError): void {
     if (this.isOver) return;
-    this.#end(error, error);
+    this.#end(error);
     const { fallback } = this.plan;
     if (fallback === undefined || error.reason === "CANCELLED_BY_CALLER") this.#reject(error);
     else this.#resolve(fallBack(fallback, error, this));
   }
 
-  /** Attempts that are in flight are ended for `reason`; undefined: there are none. */
-  #end(error: RpcError, reason: RpcError | undefined): void {
+  /** Whatever is in flight is ended too, and told why. */
+  #end(error: RpcError): void {
     const { protection } = this.plan;
     const nowMs = protection.nowMs();
-    if (this.course !== undefined) this.course.ended(reason, nowMs);
-    else if (this.attempt !== undefined) this.endAttempt(this.attempt, reason, nowMs);
+    this.course?.ended(error, nowMs);
+    if (this.attempt !== undefined) this.endAttempt(this.attempt, error, nowMs);
     this.#leave();
     const { counters } = protection;
     const failedAttempts = this.course === undefined ? 0 : this.course.failedAttempts;

@@ -45,6 +45,14 @@ export class Protection {
     return this.runtime.world.clock.monotonicMs();
   }
 
+  /** The gate of a peer was shut, or is open again. */
+  tellGate(peer: ProtectedPeer, nowMs: number): void {
+    if (!this.events.isHeard) return;
+    const { state, why, untilMs } = peer.breaker;
+    const kind = state === "shut" ? "ejected" : "returned";
+    this.events.emit("ejection", nowMs, { peer: peer.describe(), kind, why, untilMs, isEnforced: true });
+  }
+
   /** How long this process stood still since a moment, if it did. */
   stalledMsSince(sinceMs: number): number {
     const { watch } = this.beat;

@@ -115,15 +115,15 @@ describe("copies stand down", () => {
       for (let i = 0; i < 200; i++) pace.sample(ms, 99_001);
     };
     settleAt(19);
-    assert.equal(standDown.look([pace], 99_010), false);
+    assert.equal(standDown.look([pace, pace], 99_010), false);
     settleAt(21);
-    assert.equal(standDown.look([pace], 99_010), true);
+    assert.equal(standDown.look([pace, pace], 99_010), true);
     settleAt(16);
-    assert.equal(standDown.look([pace], 99_010), true);
+    assert.equal(standDown.look([pace, pace], 99_010), true);
     settleAt(14);
-    assert.equal(standDown.look([pace], 99_010), false);
+    assert.equal(standDown.look([pace, pace], 99_010), false);
     settleAt(16);
-    assert.equal(standDown.look([pace], 99_010), false);
+    assert.equal(standDown.look([pace, pace], 99_010), false);
   });
 
   it("not for a difference under 2 ms, whatever the factor", () => {
@@ -132,9 +132,9 @@ describe("copies stand down", () => {
     for (let i = 0; i < 100; i++) pace.sample(0, i * 1_000);
     for (let i = 0; i < 1_000; i++) pace.sample(1.9, 99_001);
     assert.ok(pace.medianMs > 1.8);
-    assert.equal(standDown.look([pace], 99_002), false);
+    assert.equal(standDown.look([pace, pace], 99_002), false);
     for (let i = 0; i < 1_000; i++) pace.sample(2.5, 99_003);
-    assert.equal(standDown.look([pace], 99_004), true);
+    assert.equal(standDown.look([pace, pace], 99_004), true);
   });
 
   it("not by the word of a peer without a past, and no longer by that of one that fell silent", () => {
@@ -148,9 +148,19 @@ describe("copies stand down", () => {
     const slow = new PeerPace();
     for (let i = 0; i < 50; i++) slow.sample(1, i * 100);
     for (let i = 0; i < 500; i++) slow.sample(100, 5_000);
-    assert.equal(standDown.look([slow, new PeerPace()], 5_001), true);
-    assert.equal(standDown.look([slow], 15_000), true);
-    assert.equal(standDown.look([slow], 15_001), false);
+    assert.equal(standDown.look([slow, slow, new PeerPace()], 5_001), true);
+    assert.equal(standDown.look([slow, slow], 15_000), true);
+    assert.equal(standDown.look([slow, slow], 15_001), false);
+  });
+
+  it("not by the word of one peer, though it be the only one that has a say: the first that was ready got the whole first burst", () => {
+    const standDown = new StandDown();
+    const first = new PeerPace();
+    // All were sent at once, so that the fast ones come first.
+    for (let i = 0; i < 100; i++) first.sample(1 + i / 5, i / 10);
+    assert.ok(first.hasSay(50) && first.isOver(2, 2));
+    assert.equal(standDown.look([first, ...Array.from({ length: 19 }, () => new PeerPace())], 50), false);
+    assert.equal(standDown.look([first, first], 50), true);
   });
 
   it("not for a day in which nothing was called", () => {

@@ -145,7 +145,8 @@ export class StandDown {
       asked += 1;
       if (pace.isOver(factor, floorMs)) over += 1;
     }
-    this.down = over * 2 > asked;
+    // One peer alone, as when the first one that is ready gets a whole burst, does not show that most became slow.
+    this.down = asked > 1 && over * 2 > asked;
     return this.down;
   }
 }

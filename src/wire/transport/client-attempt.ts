@@ -470,7 +470,8 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
         if (this.isEnded) return;
       }
     }
-    if (this.#integrity === INTEGRITY_ON && isLengthDoubtful(deframer, this.#partBytes, false)) return;
+    const isChecked = this.#integrity === INTEGRITY_ON;
+    if (isChecked && isLengthDoubtful(deframer, this.#partBytes, this.owner.messageBytesMax, false)) return;
     if (deframer.error !== undefined) this.#replyBroken(deframer.error, undefined);
     else if (deframer.missingBytes > 0) deframer.isWholeGranted = this.inboxExpects(deframer.missingBytes);
   }
@@ -522,7 +523,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
   #difference(): string | undefined {
     const deframer = this.#deframer;
     if (deframer?.error === "too-large") {
-      if (isLengthDoubtful(deframer, this.#partBytes, true)) return "its length was altered";
+      if (isLengthDoubtful(deframer, this.#partBytes, this.owner.messageBytesMax, true)) return "its length was altered";
       this.inboxBroken("too-large", undefined);
       return undefined;
     }

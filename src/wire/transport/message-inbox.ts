@@ -81,18 +81,21 @@ export function decodeMessage<T>(
   }
 }
 
-/** A length over the limit is believed once more than this of its message has come: before, it may be the length that was altered. */
-const DOUBTED_BYTES_MAX = 65_536;
-
 /**
- * Whether a message that has a checksum is too large by its prefix alone, so that it may be the prefix that was altered.
+ * Whether a message that has a checksum is too large by its prefix alone, so that it may be the prefix that was altered: the limit
+ * then holds for what has come of it, which is dropped.
  * @param received bytes of the message so far, the prefix included.
  * @param hasEnded no more of it will come.
  */
-export function isLengthDoubtful(deframer: MessageDeframer, received: number, hasEnded: boolean): boolean {
+export function isLengthDoubtful(
+  deframer: MessageDeframer,
+  received: number,
+  messageBytesMax: number,
+  hasEnded: boolean,
+): boolean {
   if (deframer.error !== "too-large") return false;
   if (hasEnded) return received !== messagePrefixBytes + deframer.messageBytes;
-  return received <= DOUBTED_BYTES_MAX;
+  return received <= messagePrefixBytes + messageBytesMax;
 }
 
 const COPY_BY_LOOP_MAX = 48;

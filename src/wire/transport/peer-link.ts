@@ -150,6 +150,11 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     return count;
   }
 
+  /** Connections there are, those that drain included. */
+  get connectionCount(): number {
+    return this.connections.length + this.#draining.size + (this.#next === undefined ? 0 : 1);
+  }
+
   /** Dials, unless it is ready, dialling or waiting. */
   connect(): void {
     if (this.state === "idle") this.#dialNow();

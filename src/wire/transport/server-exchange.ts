@@ -336,7 +336,8 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Me
         return;
       }
     }
-    if (this.requestChecksum !== undefined && isLengthDoubtful(deframer, this.#partBytes, false)) return;
+    const isChecked = this.requestChecksum !== undefined;
+    if (isChecked && isLengthDoubtful(deframer, this.#partBytes, owner.messageBytesMax, false)) return;
     if (deframer.error !== undefined) this.inboxBroken(deframer.error, undefined);
     else if (deframer.missingBytes > 0) deframer.isWholeGranted = this.inboxExpects(deframer.missingBytes);
   }
@@ -349,7 +350,7 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Me
     } else if (this.#deframer?.isMidMessage === true) {
       this.inboxBroken("truncated", undefined);
     } else if (this.#deframer?.error === "too-large") {
-      const isAltered = isLengthDoubtful(this.#deframer, this.#partBytes, true);
+      const isAltered = isLengthDoubtful(this.#deframer, this.#partBytes, owner.messageBytesMax, true);
       this.inboxBroken(isAltered ? "truncated" : "too-large", undefined);
     } else if (this.#requests !== 1) {
       const text = this.#requests === 0 ? "the call has no request" : "the call has more than one request";

@@ -43,8 +43,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: "commit-ignored",
     what: "a reply stream begins anew although replies have been read",
     file: "src/client/client-call.ts",
-    find: "isCommitted: this.isCommitted(attempt),",
-    replace: "isCommitted: false,",
+    find: "isCommitted: this.isCommitted(attempt),\n      retryAfterMs:",
+    replace: "isCommitted: false,\n      retryAfterMs:",
     expects: ["no-attempt-after-commit", "replies-fit"],
   },
   {

@@ -61,8 +61,9 @@ async function findOne(bug: PlantedBug, args: readonly string[]): Promise<FoundB
   const { output, errors, exit } = await run(bug, childArguments(args));
   const { name } = bug;
   const nothing = { name, isFound: false, seed: undefined, invariant: undefined, command: undefined };
-  if (exit !== 0 && exit !== 1)
-    return { ...nothing, cpuSeconds: 0, universes: 0, text: `exit ${String(exit)}: ${errors.slice(-2000)}` };
+  // Node's own failures exit with 1 too: a report is what tells the difference.
+  if ((exit !== 0 && exit !== 1) || output === "")
+    return { ...nothing, cpuSeconds: 0, universes: 0, text: `no report, exit ${String(exit)}: ${errors.slice(-2000)}` };
   const { failures, universes, cpuSeconds } = JSON.parse(output) as SimulateReport;
   const [failure] = failures;
   if (failure === undefined) return { ...nothing, universes, cpuSeconds, text: "everything held" };

@@ -1,0 +1,393 @@
+/**
+ * The course of a protected call that is not over at once: its times, its repeats and copies. Decisions are those of `policy/recover`; here they
+ * are carried out, as client-call.ts does for calls on the wire.
+ */
+import { failure } from "../../call/error.ts";
+import type { Fault } from "../../call/fault.ts";
+import { judge, type Judgement } from "../../policy/detect/blame.ts";
+import { OUTCOME_IGNORED } from "../../policy/detect/outcome.ts";
+import { codeBits, decideRepeat, isOverload, mayCopy } from "../../policy/recover/attempts.ts";
+import { backoffDelayMs } from "../../policy/recover/backoff.ts";
+import { WheelEntry } from "../../wire/transport/timer-wheel.ts";
+import type { Timer } from "../../world/timers.ts";
+import { type AttemptFailure, attemptFailure, faultOf, showsHealth } from "./attempt-failure.ts";
+import type { ProtectedAttempt } from "./protected-attempt.ts";
+import type { ProtectedCall } from "./protected-call.ts";
+
+/** A timer that comes so late found this process busy: the work may be done already, and its promise not looked at. */
+const LATE_MS = 2;
+
+/** Why the signal of an attempt aborts that nobody needs any more. */
+const OVERTAKEN = failure({ code: "CANCELLED", text: "another attempt has answered first" });
+const HAS_FAILED = failure({ code: "CANCELLED", text: "the attempt has failed" });
+
+export class CallCourse extends WheelEntry {
+  faults: Fault[] | undefined;
+  /** Attempts in flight beside the youngest. */
+  readonly others: ProtectedAttempt[];
+  /** Of the attempts that have ended: those that may have begun their work, and those that did not. */
+  counted: number;
+  #unreached: number;
+  #repeats: number;
+  #delayMs: number;
+  /** The peer has asked not to repeat the call. */
+  #isStopped: boolean;
+  #copyAtMs: number;
+  #isCopyPostponed: boolean;
+  #attemptByMs: number;
+  #backoffUntilMs: number;
+  /** Keeps the process alive between two attempts. */
+  #hold: Timer | undefined;
+  readonly #call: ProtectedCall;
+
+  constructor(call: ProtectedCall) {
+    super();
+    this.faults = undefined;
+    this.others = [];
+    this.counted = 0;
+    this.#unreached = 0;
+    this.#repeats = 0;
+    this.#delayMs = 0;
+    this.#isStopped = false;
+    this.#copyAtMs = Infinity;
+    this.#isCopyPostponed = false;
+    this.#attemptByMs = Infinity;
+    this.#backoffUntilMs = Infinity;
+    this.#hold = undefined;
+    this.#call = call;
+  }
+
+  get failedAttempts(): number {
+    return this.counted + this.#unreached;
+  }
+
+  /** The call goes on after its turn: from now on it has timers. */
+  turnEnded(nowMs: number): void {
+    const { attempt, plan } = this.#call;
+    plan.protection.beat.wanted(nowMs);
+    if (attempt !== undefined) this.#expect(attempt.startedMs, nowMs);
+    this.#rearm();
+  }
+
+  /** Another attempt has started. */
+  began(attempt: ProtectedAttempt, nowMs: number): void {
+    this.#expect(attempt.startedMs, nowMs);
+    // A call that is in its first turn still gets its timers at the end of it.
+    if (!Number.isNaN(this.#call.deadlineMs)) this.#rearm();
+  }
+
+  /** When the attempt that started then will be overdue, or has used up its own time. */
+  #expect(startedMs: number, nowMs: number): void {
+    const { plan, state } = this.#call;
+    const { hedge, attemptTimeoutMs } = plan.policy;
+    this.#attemptByMs = Math.min(this.#attemptByMs, startedMs + attemptTimeoutMs);
+    if (hedge === false) return;
+    this.#isCopyPostponed = false;
+    if (hedge.kind === "fixed") this.#copyAtMs = startedMs + hedge.afterMs;
+    else if (state.overdue === undefined) this.#copyAtMs = Infinity;
+    else if (hedge.kind === "overdue") this.#copyAtMs = startedMs + state.overdue.delayMs(nowMs);
+    else this.#copyAtMs = startedMs + state.overdue.quantileMs(nowMs, hedge.quantile);
+  }
+
+  // ----------------------------------------------------------------------------------------------- attempts
+
+  /** An attempt has done it: the others are losers, of which neither gate nor budget hear. Gives the time. */
+  succeeded(winner: ProtectedAttempt): number {
+    const { protection } = this.#call.plan;
+    const nowMs = protection.nowMs();
+    this.#remove(winner);
+    protection.runtime.wheel.cancel(this);
+    this.#release();
+    for (const loser of this.#takeAll()) {
+      // It has taken so long already: a censored sample, without which the quantiles would forget all that is slow.
+      this.#call.state.sample(nowMs, nowMs - loser.startedMs);
+      this.#call.endAttempt(loser, OVERTAKEN, nowMs);
+    }
+    return nowMs;
+  }
+
+  /** What an attempt came to is known, and it is nothing good. */
+  attemptFailed(attempt: ProtectedAttempt, failed: AttemptFailure, nowMs: number): void {
+    const call = this.#call;
+    const { policy, info, protection, discard } = call.plan;
+    this.#noteFailure(attempt, failed, nowMs);
+    this.#remove(attempt);
+    if (failed.reached === "no") this.#unreached += 1;
+    else this.counted += 1;
+    if ((failed.retryAfterMs ?? 0) < 0) this.#isStopped = true;
+    const repeat = decideRepeat({
+      code: failed.code,
+      reached: failed.reached,
+      isCommitted: false,
+      retryAfterMs: failed.retryAfterMs,
+      effect: info.effect,
+      codes: policy.codes,
+      attempts: this.counted + this.#inFlight,
+      attemptsMax: policy.attemptsMax,
+      unreached: this.#unreached,
+      peers: 1,
+      canSendAgain: call.canSendAgain && !this.#isStopped && !failed.isFinal,
+      mayRepeat: call.mayRepeat,
+      marks: 0,
+      // Who declares `once` hands the call's id on as the key by which the second execution is known.
+      isDeduplicated: true,
+    });
+    // If the first to finish failed of anything but an answer, the one that is still in flight is awaited.
+    if (call.attempt !== undefined && !isAnswer(failed, policy.codes)) {
+      if (failed.given !== undefined) discard?.(failed.given.value);
+      return;
+    }
+    const delayMs = repeat === "free" || repeat === "charged" ? this.#waitMs(failed) : Infinity;
+    // An attempt that could only begin after the deadline is none.
+    if (nowMs + delayMs >= call.deadlineMs) {
+      call.finishWith(failed, false);
+      return;
+    }
+    if (repeat === "charged" && !protection.budget.takeRepeat(nowMs)) {
+      if (protection.events.isHeard) protection.events.emit("budget.empty", nowMs, { method: info });
+      call.finishWith(failed, true);
+      return;
+    }
+    if (failed.given !== undefined) discard?.(failed.given.value);
+    this.#repeat(delayMs, nowMs);
+  }
+
+  /** Tells those who form opinions. */
+  #noteFailure(attempt: ProtectedAttempt, failed: AttemptFailure, nowMs: number): void {
+    const call = this.#call;
+    const { plan, peer, state } = call;
+    const { protection, policy } = plan;
+    const judgement = this.#judgementOf(attempt, failed, nowMs);
+    if (judgement.countsAsLoad) {
+      if (policy.throttle) state.refused(call.priority, nowMs);
+    } else if (policy.throttle) state.throttleOf(call.priority)?.accepted(nowMs);
+    if (policy.gate) this.#tellGate(attempt, failed, judgement, nowMs);
+    protection.counters.attemptEnded(nowMs, false);
+    const atMs = nowMs - call.createdMs;
+    const fault = faultOf(failed, judgement.blame, peer.describe(), attempt.number, atMs);
+    (this.faults ??= []).push(fault);
+    call.trail?.ended(call, attempt, failed.code, fault, nowMs);
+    // What it began and did not wait for ends with it; not so what it returned, which may be the call's result yet.
+    if (!attempt.isOver && failed.given === undefined && failed.kind === "status") attempt.end(HAS_FAILED);
+    attempt.isOver = true;
+  }
+
+  #judgementOf(attempt: ProtectedAttempt, failed: AttemptFailure, nowMs: number): Judgement {
+    const { plan, state } = this.#call;
+    return judge({
+      code: failed.code,
+      faultKind: failed.kind,
+      reached: failed.reached,
+      isConnectionLost: false,
+      hadMs: nowMs - attempt.startedMs,
+      p99Ms: state.p99Ms(nowMs),
+      isCancelledByUs: failed.isOurs,
+      stalledMs: plan.protection.stalledMsSince(attempt.startedMs),
+      phase: failed.phase,
+      retryAfterMs: failed.retryAfterMs,
+    });
+  }
+
+  #tellGate(attempt: ProtectedAttempt, failed: AttemptFailure, { outcome }: Judgement, nowMs: number): void {
+    const { plan, peer } = this.#call;
+    const { protection } = plan;
+    const { breaker } = peer;
+    if (outcome !== OUTCOME_IGNORED) {
+      const text = failed.text === "" ? failed.code : `${failed.code} (${failed.text})`;
+      const change = breaker.failed(attempt.ticket, nowMs, text, protection.runtime.world.random.float());
+      if (change !== undefined) protection.tellGate(peer, nowMs);
+    } else if (showsHealth(failed)) {
+      if (breaker.succeeded(attempt.ticket, nowMs) !== undefined) protection.tellGate(peer, nowMs);
+    } else breaker.saidNothing(attempt.ticket);
+  }
+
+  /** How long a repeat waits: as the peer asked, else as the policy says. There is no other peer to go to at once. */
+  #waitMs({ retryAfterMs, reached, code, kind }: AttemptFailure): number {
+    if (reached !== "no" && retryAfterMs !== undefined && retryAfterMs >= 0) return retryAfterMs;
+    const { plan } = this.#call;
+    const { timeoutBackoff, failureBackoff } = plan.policy;
+    const rule = kind === "attempt-timeout" && !isOverload(code, retryAfterMs) ? timeoutBackoff : failureBackoff;
+    const chance = plan.protection.runtime.world.random.float();
+    this.#delayMs = backoffDelayMs(rule, this.#repeats, this.#delayMs, chance);
+    this.#repeats += 1;
+    return this.#delayMs;
+  }
+
+  #repeat(delayMs: number, nowMs: number): void {
+    const call = this.#call;
+    const { protection, info } = call.plan;
+    const { events, budget, counters, runtime } = protection;
+    this.#copyAtMs = Infinity;
+    this.#attemptByMs = Infinity;
+    counters.repeats += 1;
+    if (events.isHeard) {
+      events.emit("retry", nowMs, {
+        callId: call.id,
+        method: info,
+        attempt: call.attempts + 1,
+        delayMs,
+        budgetLeft: budget.left(nowMs),
+        peer: call.peer.describe(),
+      });
+    }
+    // Also for no time at all: the work is never run again in the middle of another call's turn.
+    this.#backoffUntilMs = nowMs + delayMs;
+    this.#hold = runtime.world.timers.hold();
+    this.#rearm();
+  }
+
+  get #inFlight(): number {
+    return this.#call.attempt === undefined ? 0 : 1 + this.others.length;
+  }
+
+  /** No longer in flight. */
+  #remove(attempt: ProtectedAttempt): void {
+    const call = this.#call;
+    if (call.attempt === attempt) {
+      call.attempt = this.others.pop();
+      return;
+    }
+    const at = this.others.indexOf(attempt);
+    if (at >= 0) this.others.splice(at, 1);
+  }
+
+  /** Those in flight, the youngest last. */
+  #all(): readonly ProtectedAttempt[] {
+    const { attempt } = this.#call;
+    return attempt === undefined ? [] : [...this.others, attempt];
+  }
+
+  /** All that are in flight, which then none is. */
+  #takeAll(): readonly ProtectedAttempt[] {
+    const all = this.#all();
+    this.#call.attempt = undefined;
+    this.others.length = 0;
+    return all;
+  }
+
+  // ------------------------------------------------------------------------------------------------- copies
+
+  /** The youngest attempt is overdue: it may get a copy beside it, and is never ended. */
+  #overdue(nowMs: number): void {
+    if (nowMs - this.#copyAtMs > LATE_MS && !this.#isCopyPostponed) {
+      this.#isCopyPostponed = true;
+      this.#copyAtMs = nowMs + 1;
+      return;
+    }
+    const call = this.#call;
+    const { plan, peer, attempt } = call;
+    const { protection, policy, info } = plan;
+    const { hedge } = policy;
+    this.#copyAtMs = Infinity;
+    if (hedge === false || attempt === undefined) return;
+    const inFlight = this.#inFlight;
+    const isAllowed = mayCopy({
+      effect: info.effect,
+      isCommitted: false,
+      canSendAgain: call.canSendAgain && !this.#isStopped,
+      mayRepeat: call.mayRepeat,
+      attempts: this.counted + inFlight,
+      attemptsMax: policy.attemptsMax,
+      inFlight,
+      copiesMax: hedge.copiesMax,
+      isStandingDown: peer.isStandingDown(nowMs),
+    });
+    if (!isAllowed || (policy.gate && !peer.breaker.wouldAdmit(nowMs))) return;
+    if (!protection.budget.takeCopy(nowMs)) return;
+    protection.counters.copies += 1;
+    if (protection.events.isHeard) {
+      const afterMs = nowMs - attempt.startedMs;
+      protection.events.emit("hedge", nowMs, { callId: call.id, method: info, afterMs, peer: peer.describe() });
+    }
+    this.#start("hedge", nowMs);
+  }
+
+  /** From a timer: where the call was made, not where the timer was set. */
+  #start(why: "retry" | "hedge", nowMs: number): void {
+    const call = this.#call;
+    if (call.context === undefined) call.start(why, nowMs);
+    else call.context.runInAsyncScope(call.start, call, why, nowMs);
+  }
+
+  // --------------------------------------------------------------------------------------------------- time
+
+  /** Arms the wheel for the earliest of all moments that matter. */
+  #rearm(): void {
+    const call = this.#call;
+    if (call.isOver) return;
+    const { wheel } = call.plan.protection.runtime;
+    const dueMs = Math.min(call.deadlineMs, this.#copyAtMs, this.#backoffUntilMs, this.#attemptByMs);
+    if (dueMs === Infinity) wheel.cancel(this);
+    else wheel.arm(this, dueMs);
+  }
+
+  expired(nowMs: number): void {
+    const call = this.#call;
+    if (call.isOver) return;
+    call.plan.protection.beat.late(this.dueMs, nowMs);
+    if (nowMs >= call.deadlineMs) {
+      this.#deadlinePassed(nowMs);
+      return;
+    }
+    if (nowMs >= this.#backoffUntilMs) {
+      this.#backoffUntilMs = Infinity;
+      this.#release();
+      this.#start("retry", nowMs);
+    }
+    if (!call.isOver && nowMs >= this.#attemptByMs) this.#attemptsTimedOut(nowMs);
+    if (!call.isOver && nowMs >= this.#copyAtMs) this.#overdue(nowMs);
+    this.#rearm();
+  }
+
+  /** An explicit `attemptTimeoutMs` has passed: the attempt is ended, and counts as failed. */
+  #attemptsTimedOut(nowMs: number): void {
+    const call = this.#call;
+    const { attemptTimeoutMs } = call.plan.policy;
+    this.#attemptByMs = Infinity;
+    for (const attempt of this.#all()) {
+      if (call.isOver) return;
+      const byMs = attempt.startedMs + attemptTimeoutMs;
+      if (byMs > nowMs) {
+        this.#attemptByMs = Math.min(this.#attemptByMs, byMs);
+        continue;
+      }
+      const text = `the attempt took longer than ${attemptTimeoutMs} ms`;
+      attempt.end(failure({ code: "DEADLINE_EXCEEDED", text, reason: "DEADLINE", callId: call.id }));
+      this.attemptFailed(attempt, attemptFailure("DEADLINE_EXCEEDED", text, { kind: "attempt-timeout" }), nowMs);
+    }
+  }
+
+  #deadlinePassed(nowMs: number): void {
+    const call = this.#call;
+    const { attempt, peer } = call;
+    const tookMs = Math.round(nowMs - call.createdMs);
+    const where = attempt === undefined ? "between two attempts" : `while ${peer.key} was at work`;
+    const text = `the deadline passed after ${tookMs} ms ${where}`;
+    // Those that still have the call have had their time.
+    for (const late of this.#all()) {
+      call.state.sample(nowMs, nowMs - late.startedMs);
+      this.#noteFailure(late, attemptFailure("DEADLINE_EXCEEDED", text, { kind: "deadline" }), nowMs);
+    }
+    call.endWith("DEADLINE_EXCEEDED", text, "DEADLINE", undefined);
+  }
+
+  // ---------------------------------------------------------------------------------------------------- end
+
+  /** The call is over. */
+  ended(reason: unknown, nowMs: number): void {
+    this.#call.plan.protection.runtime.wheel.cancel(this);
+    this.#release();
+    for (const attempt of this.#takeAll()) this.#call.endAttempt(attempt, reason, nowMs);
+  }
+
+  #release(): void {
+    this.#hold?.cancel();
+    this.#hold = undefined;
+  }
+}
+
+/** Whether a failure is an answer that another attempt would get too, and not one of those that it may mend. */
+function isAnswer({ code, kind, reached }: AttemptFailure, codes: number): boolean {
+  if (kind !== "status" || reached === "no" || code === "RESOURCE_EXHAUSTED") return false;
+  return (codes & codeBits([code])) === 0;
+}

@@ -1,0 +1,109 @@
+/**
+ * What one call of a protected function went through, for its events and its record: kept only while somebody listens.
+ */
+import type { CodeOrOk } from "../../call/code.ts";
+import type { RpcError } from "../../call/error.ts";
+import type { AttemptRecord, AttemptWhy, CallRecord, SavedBy } from "../../call/event.ts";
+import type { Fault } from "../../call/fault.ts";
+import { hexOf } from "../../call/ids.ts";
+import type { Peer } from "../../call/peer.ts";
+import { phasesOf } from "../../observe/phases.ts";
+import type { ProtectedAttempt } from "./protected-attempt.ts";
+import type { ProtectedCall } from "./protected-call.ts";
+
+interface TrailEntry {
+  readonly attempt: ProtectedAttempt;
+  readonly peer: Peer;
+  readonly why: AttemptWhy;
+  endedMs: number;
+  code: CodeOrOk | undefined;
+  fault: Fault | undefined;
+}
+
+export class ProtectedTrail {
+  readonly #entries: TrailEntry[] = [];
+
+  started(attempt: ProtectedAttempt, peer: Peer): void {
+    this.#entries.push({ attempt, peer, why: attempt.why, endedMs: Number.NaN, code: undefined, fault: undefined });
+  }
+
+  /** Keeps an attempt's first end, and tells of it. */
+  ended(
+    call: ProtectedCall,
+    attempt: ProtectedAttempt,
+    code: CodeOrOk,
+    fault: Fault | undefined,
+    nowMs: number,
+  ): void {
+    const entry = this.#entries.find((each) => each.attempt === attempt);
+    if (entry === undefined || entry.code !== undefined) return;
+    entry.code = code;
+    entry.fault = fault;
+    entry.endedMs = nowMs;
+    const tookMs = nowMs - attempt.startedMs;
+    call.plan.protection.events.emit("attempt.ended", nowMs, { callId: call.id, peer: entry.peer, code, tookMs, fault });
+  }
+
+  /** Tells of the call's end. */
+  tell(call: ProtectedCall, error: RpcError | undefined, nowMs: number): void {
+    const { events } = call.plan.protection;
+    if (events.hears("call.ended")) events.emit("call.ended", nowMs, { record: this.#recordOf(call, error, nowMs) });
+  }
+
+  #recordOf(call: ProtectedCall, error: RpcError | undefined, nowMs: number): CallRecord {
+    const { plan, createdMs, scope } = call;
+    const tookMs = nowMs - createdMs;
+    const attempts = this.#entries.map(({ attempt, peer, why, endedMs, code, fault }): AttemptRecord => {
+      const startMs = Math.max(0, attempt.startedMs - createdMs);
+      const untilMs = Number.isNaN(endedMs) ? nowMs : endedMs;
+      return { peer, why, startMs, tookMs: untilMs - attempt.startedMs, code: code ?? "CANCELLED", fault };
+    });
+    const { stalledUntilMs, lastStallMs } = plan.protection.beat.watch;
+    const firstMs = attempts[0] === undefined ? Number.NaN : createdMs + attempts[0].startMs;
+    return Object.freeze({
+      callId: call.id,
+      traceId: scope === undefined ? undefined : traceOf(scope),
+      method: plan.info,
+      side: "client",
+      code: error?.code ?? "OK",
+      tookMs,
+      deadlineMs: (Number.isNaN(call.deadlineMs) ? createdMs + plan.timeoutMs : call.deadlineMs) - createdMs,
+      phasesMs: phasesOf({
+        beganMs: createdMs,
+        resolvedMs: createdMs,
+        connectedMs: createdMs,
+        openedMs: createdMs,
+        sentMs: firstMs,
+        answeredMs: Number.NaN,
+        endedMs: nowMs,
+        serverMs: Number.NaN,
+        stalledFromMs: stalledUntilMs - lastStallMs,
+        stalledUntilMs,
+      }),
+      attempts,
+      savedBy: error === undefined ? savedBy(attempts) : undefined,
+      verdict: error?.verdict ?? goodVerdict(attempts, tookMs),
+    });
+  }
+}
+
+function savedBy(attempts: readonly AttemptRecord[]): SavedBy | undefined {
+  if (attempts.some(({ why, code }) => why === "hedge" && code === "OK")) return "hedge";
+  return attempts.some(({ fault }) => fault !== undefined) ? "retry" : undefined;
+}
+
+function goodVerdict(attempts: readonly AttemptRecord[], tookMs: number): string {
+  const took = `${tookMs < 10 ? tookMs.toFixed(1) : Math.round(tookMs)} ms`;
+  const failed = attempts.filter(({ fault }) => fault !== undefined);
+  if (failed.length === 0) {
+    return attempts.length > 1 ? `OK in ${took}, of ${attempts.length} copies the first` : `OK in ${took}`;
+  }
+  const who = failed.map(({ peer, code }) => `${peer?.address ?? "nobody"} ${code}`).join(", ");
+  return `OK after ${attempts.length} attempts in ${took}: saved from ${who}`;
+}
+
+function traceOf(scope: NonNullable<ProtectedCall["scope"]>): string | undefined {
+  const { trace0, trace1, trace2, trace3 } = scope;
+  if ((trace0 | trace1 | trace2 | trace3) === 0) return undefined;
+  return hexOf(trace0) + hexOf(trace1) + hexOf(trace2) + hexOf(trace3);
+}
