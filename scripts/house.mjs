@@ -34,6 +34,7 @@ const VERBS = {
   demo: (args) => [program("demo", "examples/demo/main.ts", args)],
   bench: (args) => [program("bench", "bench/main.ts", args)],
   h2spec: (args) => [program("h2spec", "test/h2spec/main.ts", args)],
+  simulate: (args) => [program("simulate", "test/simulation/main.ts", args)],
   conformance: (args) => [program("conformance", "test/conformance/main.ts", args)],
   test: (args) => [tests(args)],
   types: (args) => [tool("types", "typescript/bin/tsc", ["-p", "tsconfig.json", ...args])],

@@ -1,50 +1,55 @@
 /**
- * The demo while it runs: a heading, and each second a line of at most 80 columns. What stands under a server is how many calls
- * it answered in that second, or what state it is in.
+ * The demo while it runs: a heading, each second a line of at most 80 columns, and between them what befalls whom. What stands under a
+ * server is how many calls it answered in that second, or that it does not run.
  */
 import { styleText } from "node:util";
+import { SERVER_NAMES } from "./chapters.ts";
 import { CALLS_IN_FLIGHT, STREAMS } from "./load.ts";
-import type { ServerProcess } from "./server-process.ts";
 import type { Tally } from "./tally.ts";
 
-const WIDTHS = { time: 6, rate: 10, failed: 8, recovered: 11, ms: 8, server: 9 } as const;
+const WIDTHS = { time: 6, rate: 9, failed: 8, saved: 7, ms: 7, server: 8 } as const;
+
+/** How a server stands in its column: under a fault, not running, or well. */
+export interface Look {
+  readonly isDown: boolean;
+  readonly isIll: boolean;
+}
 
 export class LiveTable {
-  readonly #servers: readonly ServerProcess[];
   readonly #tally: Tally;
-  readonly #kills: number[];
+  readonly #lookOf: (server: number) => Look;
   #atMs: number;
 
-  constructor(servers: readonly ServerProcess[], tally: Tally, nowMs: number) {
-    this.#servers = servers;
+  constructor(tally: Tally, lookOf: (server: number) => Look, nowMs: number) {
     this.#tally = tally;
-    this.#kills = servers.map(({ kills }) => kills);
+    this.#lookOf = lookOf;
     this.#atMs = nowMs;
   }
 
-  heading(seconds: number): string {
-    const places = this.#servers.map(({ name, port }) => `${name} on port ${port}`).join(", ");
-    const names = this.#servers.map(({ name }) => name.padStart(WIDTHS.server));
+  heading(seconds: number, ports: readonly number[]): string {
     const columns =
       "time".padStart(WIDTHS.time) +
       "calls/s".padStart(WIDTHS.rate) +
       "failed".padStart(WIDTHS.failed) +
-      "recovered".padStart(WIDTHS.recovered) +
-      "p50 ms".padStart(WIDTHS.ms) +
+      "saved".padStart(WIDTHS.saved) +
       "p99 ms".padStart(WIDTHS.ms) +
-      names.join("");
+      SERVER_NAMES.map((name) => name.padStart(WIDTHS.server)).join("");
     return [
-      `Three calculator servers: ${places}.`,
-      `${CALLS_IN_FLIGHT} calls and ${STREAMS} streams in flight for ${seconds} s, while one server after the other`,
-      "is killed with SIGKILL and started again.",
+      `Five calculator servers: ${SERVER_NAMES.map((name, index) => `${name} on port ${ports[index]}`).join(", ")},`,
+      `each behind a proxy. ${CALLS_IN_FLIGHT} calls and ${STREAMS} streams in flight for ${seconds} s, a second for each call.`,
       "",
       styleText("bold", columns),
     ].join("\n");
   }
 
+  /** A turn of the plot. */
+  turn(text: string): string {
+    return styleText("cyan", `${" ".repeat(WIDTHS.time)}  ${text}`);
+  }
+
   /** What happened since the last line. `second` counts from 1. */
   line(second: number, nowMs: number): string {
-    const { calls, p50Ms, p99Ms, answers } = this.#tally.takeInterval();
+    const { calls, p99Ms, answers } = this.#tally.takeInterval();
     const { failed, recovered } = this.#tally;
     const tookMs = Math.max(1, nowMs - this.#atMs);
     this.#atMs = nowMs;
@@ -53,20 +58,17 @@ export class LiveTable {
       styleText("dim", `${second} s`.padStart(WIDTHS.time)) +
       whole((calls * 1_000) / tookMs).padStart(WIDTHS.rate) +
       (failed === 0 ? failedText : styleText("red", failedText)) +
-      whole(recovered).padStart(WIDTHS.recovered) +
-      ms(p50Ms).padStart(WIDTHS.ms) +
+      whole(recovered).padStart(WIDTHS.saved) +
       ms(p99Ms).padStart(WIDTHS.ms) +
-      this.#servers.map((server, index) => this.#cell(server, index, answers[index] ?? 0)).join("")
+      SERVER_NAMES.map((_name, server) => this.#cell(server, answers[server] ?? 0)).join("")
     );
   }
 
-  #cell(server: ServerProcess, index: number, answers: number): string {
-    const wasKilled = server.kills > (this.#kills[index] ?? 0);
-    this.#kills[index] = server.kills;
-    if (wasKilled) return styleText("red", "killed".padStart(WIDTHS.server));
-    if (server.state !== "up") return styleText("yellow", "down".padStart(WIDTHS.server));
-    if (answers === 0) return styleText("yellow", "back".padStart(WIDTHS.server));
-    return whole(answers).padStart(WIDTHS.server);
+  #cell(server: number, answers: number): string {
+    const { isDown, isIll } = this.#lookOf(server);
+    if (isDown) return styleText("red", "down".padStart(WIDTHS.server));
+    const text = whole(answers).padStart(WIDTHS.server);
+    return isIll ? styleText("red", text) : text;
   }
 }
 

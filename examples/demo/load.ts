@@ -9,8 +9,8 @@ import type { Tally } from "./tally.ts";
 
 export const CALLS_IN_FLIGHT = 64;
 export const STREAMS = 8;
+export const TIMEOUT_MS = 1_000;
 
-const TIMEOUT_MS = 1_000;
 /** A stream counts to this, with this pause before each number: one second, longer when it is cut. */
 const COUNT_TO = 100;
 const COUNT_DELAY_MS = 10;
@@ -20,29 +20,24 @@ const FRUITLESS_CUTS_MAX = 5;
 /** After a failure, so that an outage of all servers does not become a spin. */
 const FAILURE_PAUSE_MS = 20;
 
+export interface Load {
+  readonly client: Client<typeof Calculator>;
+  readonly tally: Tally;
+  readonly stop: AbortSignal;
+  /** Streams have no checksums yet: what comes from this address now may be damaged, and then the stream is cut and not failed. */
+  readonly mayBeGarbled: (address: string) => boolean;
+}
+
 /** Runs until `stop` aborts; resolves when the last call has ended. */
-export async function runLoad(client: Client<typeof Calculator>, tally: Tally, stop: AbortSignal): Promise<void> {
+export async function runLoad(load: Load): Promise<void> {
   await Promise.all([
-    ...Array.from({ length: CALLS_IN_FLIGHT }, (_, lane) => keepAdding(client, tally, stop, lane)),
-    ...Array.from({ length: STREAMS }, () => keepCounting(client, tally, stop)),
+    ...Array.from({ length: CALLS_IN_FLIGHT }, (_, lane) => keepAdding(load, lane)),
+    ...Array.from({ length: STREAMS }, () => keepCounting(load)),
   ]);
 }
 
-async function keepAdding(
-  client: Client<typeof Calculator>,
-  tally: Tally,
-  stop: AbortSignal,
-  lane: number,
-): Promise<void> {
-  let attempts = 0;
-  let address = "";
-  const options: CallOptions = {
-    timeoutMs: TIMEOUT_MS,
-    onReply: (info) => {
-      attempts = info.attempts;
-      address = info.peer?.address ?? "";
-    },
-  };
+async function keepAdding({ client, tally, stop }: Load, lane: number): Promise<void> {
+  const { options, last } = observed(TIMEOUT_MS);
   for (let round = 0; !stop.aborted; round += 1) {
     // Sums that no other lane or round has, so that an answer which went astray would be seen.
     const a = round * CALLS_IN_FLIGHT + lane;
@@ -50,20 +45,23 @@ async function keepAdding(
     const startedMs = performance.now();
     try {
       const { result } = await client.add({ a, b }, options);
-      tally.answered(address, performance.now() - startedMs);
-      if (result === a + b) tally.succeeded(attempts);
+      const nowMs = performance.now();
+      tally.answered(last.address, nowMs - startedMs, nowMs);
+      if (result === a + b) tally.succeeded(last.attempts);
       else tally.missed("Add: wrong sum");
     } catch (error) {
       tally.missed(`Add: ${describe(error)}`);
       await pause(FAILURE_PAUSE_MS, stop);
     }
+    tally.tried(last.attempts);
   }
 }
 
-async function keepCounting(client: Client<typeof Calculator>, tally: Tally, stop: AbortSignal): Promise<void> {
+async function keepCounting(load: Load): Promise<void> {
+  const { tally, stop } = load;
   while (!stop.aborted) {
     try {
-      const attempts = await countOnce(client, tally, stop);
+      const attempts = await countOnce(load);
       if (attempts !== undefined) tally.succeeded(attempts);
     } catch (error) {
       tally.missed(`Count: ${describe(error)}`);
@@ -73,20 +71,11 @@ async function keepCounting(client: Client<typeof Calculator>, tally: Tally, sto
 }
 
 /** Counts to the end, through cuts. Gives the attempts of the call that ended it; undefined if the run ended first. */
-async function countOnce(
-  client: Client<typeof Calculator>,
-  tally: Tally,
-  stop: AbortSignal,
-): Promise<number | undefined> {
+async function countOnce(load: Load): Promise<number | undefined> {
+  const { client, tally, stop } = load;
+  const { options, last } = observed(STREAM_TIMEOUT_MS);
   let next = 1;
   let cuts = 0;
-  let attempts = 0;
-  const options: CallOptions = {
-    timeoutMs: STREAM_TIMEOUT_MS,
-    onReply: (info) => {
-      attempts = info.attempts;
-    },
-  };
   while (next <= COUNT_TO) {
     try {
       for await (const { value } of client.count({ from: next, to: COUNT_TO, delayMs: COUNT_DELAY_MS }, options)) {
@@ -100,11 +89,34 @@ async function countOnce(
       if (next <= COUNT_TO) throw new Error("the stream ended early");
     } catch (error) {
       cuts += 1;
-      if (!isCut(error) || cuts > FRUITLESS_CUTS_MAX) throw error;
+      const isGarbled = !isCut(error) && load.mayBeGarbled(last.address);
+      if (isGarbled) tally.garbled += 1;
+      if (!(isCut(error) || isGarbled) || cuts > FRUITLESS_CUTS_MAX) throw error;
       if (stop.aborted) return undefined;
+      tally.extraAttempts += 1;
+    } finally {
+      tally.tried(last.attempts);
     }
   }
-  return attempts;
+  return last.attempts;
+}
+
+/** Options that note how the last call went. */
+function observed(timeoutMs: number): { readonly options: CallOptions; readonly last: Observed } {
+  const last: Observed = { attempts: 0, address: "" };
+  const options: CallOptions = {
+    timeoutMs,
+    onReply: ({ attempts, peer }) => {
+      last.attempts = attempts;
+      last.address = peer?.address ?? "";
+    },
+  };
+  return { options, last };
+}
+
+interface Observed {
+  attempts: number;
+  address: string;
 }
 
 /** The stream's server died under it: what came before holds, and another server can go on. */

@@ -1,19 +1,23 @@
 /**
- * `npm run demo`: three servers, many calls in flight, one server killed after the other, and no call that fails.
+ * `npm run demo`: five servers, many calls in flight, one fault after the other, and no call that fails.
  * Exit code 0 if that is so, 1 if not, 2 for wrong flags.
  */
 import { createClient } from "holdfast";
 import { Calculator } from "../gen/calc/v1/calc_pb.ts";
+import { planChapters, SERVER_NAMES } from "./chapters.ts";
+import type { Stage } from "./faults.ts";
 import { LiveTable } from "./live-table.ts";
 import { runLoad } from "./load.ts";
+import { NetworkProcess } from "./network-process.ts";
 import { type DemoOptions, parseOptions, usage, UsageError } from "./options.ts";
-import { runOutages } from "./outages.ts";
 import { pause } from "./pause.ts";
 import { isGood, makeReport, type Report, reportText } from "./report.ts";
 import { startServers } from "./server-process.ts";
+import { Story } from "./story.ts";
 import { Tally } from "./tally.ts";
 
-const SERVER_NAMES = ["A", "B", "C"];
+/** The last calls end after the run's end. */
+const AFTER_MS = 10_000;
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -34,38 +38,64 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-async function run({ seconds, isJson }: DemoOptions): Promise<Report> {
+/** Sets the stage, and leaves nothing of it behind. */
+async function run(options: DemoOptions): Promise<Report> {
   const stop = new AbortController();
   const interrupted = stopOnSignals(stop);
   const servers = await startServers(SERVER_NAMES);
-  const endServers = (): void => servers.forEach((server) => server.end());
-  process.on("exit", endServers);
+  let network: NetworkProcess | undefined;
+  const endStage = (): void => {
+    for (const server of servers) server.end();
+    network?.end();
+  };
+  process.on("exit", endStage);
   // Whoever read our lines has left (`| head`): nobody is there to tell.
   process.stdout.on("error", () => process.exit(1));
   try {
-    const addresses = servers.map(({ address }) => address);
-    const tally = new Tally(addresses);
-    await using client = createClient(Calculator, addresses);
-    const startedMs = performance.now();
-    const endMs = startedMs + seconds * 1_000;
-    const table = isJson ? undefined : new LiveTable(servers, tally, startedMs);
-    if (table !== undefined) console.log(table.heading(seconds));
-    const whole = Promise.all([
-      runLoad(client, tally, stop.signal),
-      runOutages(servers, tally, endMs, stop.signal),
-      printLines(table, startedMs, stop.signal),
-    ]);
-    // A server that cannot be started again ends the run too.
-    await Promise.race([whole, pause(endMs - startedMs, stop.signal)]);
-    const tookMs = performance.now() - startedMs;
-    stop.abort();
-    await whole;
-    return makeReport(tally, servers, { tookMs, isInterrupted: interrupted.isSo });
+    network = await NetworkProcess.start(servers.map(({ port }) => port));
+    return await play({ servers, network }, options, stop, interrupted);
   } finally {
     stop.abort();
-    endServers();
-    process.off("exit", endServers);
+    endStage();
+    process.off("exit", endStage);
   }
+}
+
+async function play(
+  stage: Stage,
+  { seconds, isJson }: DemoOptions,
+  stop: AbortController,
+  interrupted: { readonly isSo: boolean },
+): Promise<Report> {
+  const { servers, network } = stage;
+  await using client = createClient(Calculator, network.addresses);
+  const startedMs = performance.now();
+  const endMs = startedMs + seconds * 1_000;
+  const tally = new Tally(network.addresses, startedMs, seconds * 1_000 + AFTER_MS);
+  const say = (text: string): void => {
+    if (table !== undefined) console.log(table.turn(text));
+  };
+  const story = new Story(stage, client, tally, { startedMs, say });
+  const lookOf = (server: number) => ({
+    isDown: servers[server]?.state === "killed" || servers[server]?.state === "starting",
+    isIll: story.faultOf(server) !== undefined,
+  });
+  const table = isJson ? undefined : new LiveTable(tally, lookOf, startedMs);
+  if (table !== undefined) console.log(table.heading(seconds, servers.map(({ port }) => port)));
+  const mayBeGarbled = (address: string): boolean => story.mayBeGarbled(address);
+  const whole = Promise.all([
+    runLoad({ client, tally, stop: stop.signal, mayBeGarbled }),
+    story.tell(planChapters(seconds), stop.signal),
+    printLines(table, startedMs, stop.signal),
+  ]);
+  // A server that cannot be started again ends the run too.
+  await Promise.race([whole, pause(endMs - startedMs, stop.signal)]);
+  const tookMs = performance.now() - startedMs;
+  stop.abort();
+  await whole;
+  const serversKilled = servers.reduce((sum, { kills }) => sum + kills, 0);
+  const faults = story.reports(performance.now());
+  return makeReport(tally, client, { tookMs, isInterrupted: interrupted.isSo, serversKilled, faults });
 }
 
 /** Ends the run at the first signal, with its report; at the second one at once. */

@@ -14,7 +14,7 @@ export class UsageError extends Error {
 }
 
 export const usage = `usage: npm run demo -- [flags]
-  --seconds N   how long the calls run, 3..600 (10)
+  --seconds N   how long the calls run, 3..600 (40); the faults are as much longer
   --json        the report alone, as one JSON object on stdout (npm run --silent demo -- --json)
   --help        this text`;
 
@@ -24,7 +24,7 @@ const SECONDS_MAX = 600;
 /** Throws UsageError on anything it does not know. */
 export function parseOptions(args: readonly string[]): DemoOptions {
   const values = parseFlags(args);
-  const text = values.seconds ?? "10";
+  const text = values.seconds ?? "40";
   const seconds = text.trim() === "" ? Number.NaN : Number(text);
   if (!(seconds >= SECONDS_MIN && seconds <= SECONDS_MAX)) {
     throw new UsageError(`--seconds must be ${SECONDS_MIN}..${SECONDS_MAX}, got ${JSON.stringify(text)}`);

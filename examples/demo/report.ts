@@ -1,7 +1,11 @@
-/** What the demo has to say at its end: figures, and whether every call was answered. */
+/** What the demo has to say at its end: what each fault did, how reliable attempts and calls were, and whether every call was answered. */
 import { styleText } from "node:util";
+import type { Client } from "holdfast";
+import type { ReliabilityRow } from "holdfast/observe";
+import type { Calculator } from "../gen/calc/v1/calc_pb.ts";
 import { ms, whole } from "./live-table.ts";
-import type { ServerProcess } from "./server-process.ts";
+import { faultLines, reliabilityLines } from "./report-tables.ts";
+import type { FaultReport } from "./story.ts";
 import type { Tally } from "./tally.ts";
 
 /** What `--json` prints. Durations of unary calls, in milliseconds. */
@@ -14,39 +18,83 @@ export interface Report {
   readonly failed: number;
   /** Saved by another attempt. */
   readonly recovered: number;
+  /** Attempts beyond the calls; a stream that was asked for again is one. */
+  readonly extraAttempts: number;
   readonly streamsResumed: number;
   /** Numbers that came through streams, without a gap, none twice. */
   readonly numbers: number;
+  /** Streams that were cut because what came was damaged: they have no checksums yet, the program saw it. */
+  readonly garbled: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly maxMs: number;
   readonly serversKilled: number;
+  /** One after the other. */
+  readonly faults: readonly FaultReport[];
+  /** Of unary calls. */
+  readonly reliability: Reliability;
   /** How many calls failed in which way. */
   readonly failures: Readonly<Record<string, number>>;
   /** Somebody ended the run before its time. */
   readonly isInterrupted: boolean;
 }
 
+/** `perAttempt` is what `perCall` would have been without repeats and copies. Intervals of 95 %, after Wilson. */
+export interface Reliability {
+  readonly perAttempt: Share;
+  readonly perCall: Share;
+  /** Calls that were saved, by what. */
+  readonly saved: { readonly retry: number; readonly hedge: number };
+  /** Attempts beyond calls, by calls. */
+  readonly extraLoadShare: number;
+}
+
+export interface Share {
+  readonly value: number;
+  readonly low: number;
+  readonly high: number;
+}
+
 export function makeReport(
   tally: Tally,
-  servers: readonly ServerProcess[],
-  run: { readonly tookMs: number; readonly isInterrupted: boolean },
+  client: Client<typeof Calculator>,
+  run: {
+    readonly tookMs: number;
+    readonly isInterrupted: boolean;
+    readonly serversKilled: number;
+    readonly faults: readonly FaultReport[];
+  },
 ): Report {
-  const { calls, failed, recovered, streamsResumed, numbers, latency } = tally;
+  const { calls, failed, recovered, extraAttempts, streamsResumed, numbers, garbled, latency } = tally;
   return {
     seconds: rounded(run.tookMs / 1_000),
     calls,
     callsPerSecond: Math.round((calls * 1_000) / Math.max(1, run.tookMs)),
     failed,
     recovered,
+    extraAttempts,
     streamsResumed,
     numbers,
+    garbled,
     p50Ms: rounded(latency.quantileMs(0.5)),
     p99Ms: rounded(latency.quantileMs(0.99)),
     maxMs: rounded(latency.maxMs),
-    serversKilled: servers.reduce((sum, { kills }) => sum + kills, 0),
+    serversKilled: run.serversKilled,
+    faults: run.faults,
+    reliability: reliabilityOf(client.$channel.reliability().find(({ method }) => method === "add")),
     failures: Object.fromEntries(tally.failures),
     isInterrupted: run.isInterrupted,
+  };
+}
+
+function reliabilityOf(row: ReliabilityRow | undefined): Reliability {
+  const [low = 0, high = 1] = row?.reliabilityInterval ?? [];
+  const [attemptLow = 0, attemptHigh = 1] = row?.attemptReliabilityInterval ?? [];
+  return {
+    perAttempt: { value: row?.attemptReliability ?? 1, low: attemptLow, high: attemptHigh },
+    perCall: { value: row?.reliability ?? 1, low, high },
+    saved: row?.saved ?? { retry: 0, hedge: 0 },
+    extraLoadShare: row?.extraLoadShare ?? 0,
   };
 }
 
@@ -60,9 +108,9 @@ export function reportText(report: Report): string {
   const rows: readonly (readonly [name: string, value: string, note: string])[] = [
     ["calls", whole(report.calls), `${whole(report.callsPerSecond)} a second; every answer was checked`],
     ["failed", whole(report.failed), ""],
-    ["recovered", whole(report.recovered), "saved by another attempt at another server"],
+    ["saved", whole(report.recovered), savedNote(report)],
     ["streams resumed", whole(report.streamsResumed), `${whole(report.numbers)} numbers came: no gap, none twice`],
-    ["servers killed", whole(report.serversKilled), "with SIGKILL, while calls ran"],
+    ["", whole(report.garbled), "of them for a damaged number: streams have no checksum yet"],
     ["latency", ms(report.p50Ms), "ms in the middle (p50)"],
     ["", ms(report.p99Ms), "ms for 99 of 100 calls (p99)"],
     ["", ms(report.maxMs), "ms at most"],
@@ -70,7 +118,13 @@ export function reportText(report: Report): string {
   const lines = rows.map(([name, value, note]) =>
     `  ${name.padEnd(16)}${value.padStart(12)}   ${styleText("dim", note)}`.trimEnd(),
   );
-  return ["", ...lines, "", verdict(report)].join("\n");
+  const { faults, reliability } = report;
+  return ["", ...faultLines(faults), "", ...lines, "", ...reliabilityLines(reliability), "", verdict(report)].join("\n");
+}
+
+function savedNote({ reliability, extraAttempts }: Report): string {
+  const { retry, hedge } = reliability.saved;
+  return `${whole(retry)} by a repeat, ${whole(hedge)} by a copy; ${whole(extraAttempts)} extra attempts`;
 }
 
 function verdict(report: Report): string {

@@ -1,5 +1,6 @@
 /** What became of the demo's calls: counts and latencies, of the whole run and of the last second. */
 import { Histogram } from "./histogram.ts";
+import { Timeline } from "./timeline.ts";
 
 /** One line's worth. */
 export interface Interval {
@@ -17,28 +18,38 @@ export class Tally {
   failed: number;
   /** Calls that ended well because there was another attempt. */
   recovered: number;
+  /** Attempts beyond the calls; a stream that was asked for again is one. */
+  extraAttempts: number;
   /** Streams asked for again from the next number, which then went on. */
   streamsResumed: number;
   /** Numbers that came through streams, each the one that was due. */
   numbers: number;
+  /** Numbers of streams that came damaged, and streams that ended so: the program saw it and asked again. */
+  garbled: number;
   /** How many failed in which way. */
   readonly failures: Map<string, number>;
   /** Of unary calls that ended well. */
   readonly latency: Histogram;
+  /** Answered unary calls: when, by whom. */
+  readonly timeline: Timeline;
   readonly #recent: Histogram;
   readonly #indexes: ReadonlyMap<string, number>;
   readonly #answers: number[];
   #lineCalls: number;
   #lineAnswers: readonly number[];
 
-  constructor(addresses: readonly string[]) {
+  /** `addresses`: of the servers, as the client knows them. The run begins at `startedMs` and takes about `lastsMs`. */
+  constructor(addresses: readonly string[], startedMs: number, lastsMs: number) {
     this.calls = 0;
     this.failed = 0;
     this.recovered = 0;
+    this.extraAttempts = 0;
     this.streamsResumed = 0;
     this.numbers = 0;
+    this.garbled = 0;
     this.failures = new Map();
     this.latency = new Histogram();
+    this.timeline = new Timeline(addresses.length, startedMs, lastsMs);
     this.#recent = new Histogram();
     this.#indexes = new Map(addresses.map((address, index) => [address, index]));
     this.#answers = addresses.map(() => 0);
@@ -52,12 +63,19 @@ export class Tally {
     if (attempts > 1) this.recovered += 1;
   }
 
-  /** A unary call of `tookMs` was answered by the server at `address`. */
-  answered(address: string, tookMs: number): void {
+  /** An attempt more was needed, or made. */
+  tried(attempts: number): void {
+    if (attempts > 1) this.extraAttempts += attempts - 1;
+  }
+
+  /** A unary call that took `tookMs` was answered at `atMs` by the server at `address`. */
+  answered(address: string, tookMs: number, atMs: number): void {
     this.latency.record(tookMs);
     this.#recent.record(tookMs);
     const index = this.#indexes.get(address);
-    if (index !== undefined) this.#answers[index] = (this.#answers[index] ?? 0) + 1;
+    if (index === undefined) return;
+    this.#answers[index] = (this.#answers[index] ?? 0) + 1;
+    this.timeline.note(index, atMs);
   }
 
   /** A call ended badly; `text` is the same for failures of the same kind. */
@@ -65,11 +83,6 @@ export class Tally {
     this.calls += 1;
     this.failed += 1;
     this.failures.set(text, (this.failures.get(text) ?? 0) + 1);
-  }
-
-  /** Unary calls that the server at `address` has answered so far. */
-  answersOf(address: string): number {
-    return this.#answers[this.#indexes.get(address) ?? -1] ?? 0;
   }
 
   /** What happened since it was last asked. */

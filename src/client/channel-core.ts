@@ -22,6 +22,8 @@ import type { World } from "../world/world.ts";
 import { ChannelTick } from "./channel-tick.ts";
 import type { ClientCall } from "./client-call.ts";
 import { ClientPeer, IN_FLIGHT_MAX } from "./client-peer.ts";
+import { HealthPoll } from "./health-poll.ts";
+import { type HealthRequest, healthRequest } from "./health-stream.ts";
 import { MethodState, type ThrottleSettings } from "./method-state.ts";
 import type { TokenAsk } from "./options.ts";
 import { type SelfBeat, selfBeatOf } from "./self-beat.ts";
@@ -64,6 +66,8 @@ export interface ChannelFacts {
   readonly throttle: ThrottleSettings | undefined;
   readonly switches: SwitchBoard | undefined;
   readonly chaos: CallFaultLayer | undefined;
+  /** Undefined: off unless a client's service config asks for it; false: off. */
+  readonly health: { readonly service: string } | false | undefined;
   /** Watches a resolver; gives back what ends that. */
   readonly discover: ((channel: ChannelCore) => () => void) | undefined;
 }
@@ -73,6 +77,12 @@ export interface NoPeer {
   readonly reason: Reason;
   readonly text: string;
   readonly details?: readonly ErrorDetail[];
+}
+
+/** Whose health is watched, and who said so. */
+export interface HealthSettings {
+  readonly request: HealthRequest;
+  readonly from: string;
 }
 
 const CLOSED: NoPeer = Object.freeze({ reason: "CLIENT_CLOSED", text: "the client was closed" });
@@ -92,6 +102,9 @@ export class ChannelCore implements PickGate<ClientPeer> {
   readonly detector: OutlierDetector | undefined;
   readonly quarantine: Quarantine;
   readonly sinceMs: number;
+  /** Undefined: peers are not asked how they are. */
+  health: HealthSettings | undefined;
+  readonly healthPoll: HealthPoll;
   peers: readonly ClientPeer[];
   isClosed: boolean;
   // What the switches say, read on the way of every call.
@@ -143,6 +156,8 @@ export class ChannelCore implements PickGate<ClientPeer> {
     this.detector = facts.gate === undefined ? undefined : new OutlierDetector(facts.gate, facts.world.random);
     this.quarantine = new Quarantine();
     this.sinceMs = facts.world.clock.monotonicMs();
+    this.health = facts.health ? { request: healthRequest(facts.health.service, this.scheme), from: "health" } : undefined;
+    this.healthPoll = new HealthPoll();
     this.isClosed = false;
     this.hedgeState = "on";
     this.throttleState = "on";
@@ -207,7 +222,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
   }
 
   get isAnyReady(): boolean {
-    return this.peers.some((peer) => peer.link.state === "ready");
+    return this.peers.some((peer) => peer.isReady && peer.link.state === "ready");
   }
   get isPanicking(): boolean {
     return this.#balancer.isPanicking;
@@ -278,6 +293,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
       this.detector?.remove(peer.record);
       this.#leaving.add(peer);
       peer.refresh();
+      peer.health?.stop();
       peer.link.close(true);
       this.peerLeft(peer);
     }
@@ -286,6 +302,25 @@ export class ChannelCore implements PickGate<ClientPeer> {
       const names = (of: readonly ClientPeer[]): readonly string[] => of.map(({ address }) => address);
       this.events.emit("peers.resolved", nowMs, { added: names(added), removed: names(removed), isHeldBack: false });
     }
+  }
+
+  /** Why the health of this service will not be watched, or undefined if it is, or can be. */
+  whyNoHealth(service: string): string | undefined {
+    if (this.facts.health === false) return "turned off by health";
+    if (this.health === undefined || this.health.request.service === service) return undefined;
+    return `the channel watches ${JSON.stringify(this.health.request.service)} (${this.health.from})`;
+  }
+
+  /** Watches the health of a service, if none is watched yet and `health` allows it. `from`: who wants it. */
+  watchHealth(service: string, from: string): void {
+    if (this.health !== undefined || this.whyNoHealth(service) !== undefined || this.isClosed) return;
+    this.health = { request: healthRequest(service, this.scheme), from };
+    for (const peer of this.peers) peer.watchHealth(this.health.request);
+  }
+
+  /** Whether peers are believed that deny to serve has changed. */
+  healthBelievedAnew(): void {
+    for (const peer of this.peers) peer.refresh();
   }
 
   /** A connection of a removed peer has ended: it may have been the last. */
@@ -516,7 +551,10 @@ export class ChannelCore implements PickGate<ClientPeer> {
       }
     }
     if (!isGentle) for (const call of [...this.#parked]) call.unplaced(CLOSED);
-    for (const { link } of [...this.peers, ...this.#leaving]) link.close(isGentle);
+    for (const { health, link } of [...this.peers, ...this.#leaving]) {
+      health?.stop();
+      link.close(isGentle);
+    }
     for (const listener of [...this.#readyListeners]) listener();
   }
 }
@@ -532,13 +570,19 @@ export function healthOf(peer: ClientPeer, nowMs: number): { readonly health: Pe
     return { health: "failed", why: `${link.failure?.text ?? "it went away"}; next dial in ${inMs} ms` };
   }
   if (link.state === "connecting") return { health: "connecting", why: link.failure?.text ?? "connecting" };
-  if (!peer.isServing) return { health: "not-serving", why: "its health service says NOT_SERVING" };
+  const { word = "serving" } = peer.health ?? {};
+  const said = peer.health?.why(nowMs) ?? "";
+  if (word === "awaited") return { health: "connecting", why: said };
+  if (word === "denied") {
+    const isForgotten = peer.channel.healthPoll.isForgetting;
+    return { health: "not-serving", why: isForgotten ? `${said}; called all the same, for more than half say so` : said };
+  }
   if (record.isEjected) return { health: "ejected", why: record.why };
   if (peer.suspects > 0 && !peer.isHealthy) return { health: "suspect", why: "it is silent while calls wait for it" };
   if (nowMs < peer.pushbackUntilMs) {
     return { health: "ready", why: `asked not to be called for ${Math.round(peer.pushbackUntilMs - nowMs)} ms` };
   }
-  return { health: "ready", why: "ready" };
+  return { health: "ready", why: said === "" ? "ready" : `ready; ${said}` };
 }
 
 export type PeerHealth =
@@ -554,7 +598,7 @@ export type PeerHealth =
 
 function wordsOf(peer: ClientPeer, nowMs: number): string {
   const { health, why } = healthOf(peer, nowMs);
-  if (health === "ready") return why === "ready" ? "ready, but full" : why;
+  if (health === "ready") return nowMs < peer.pushbackUntilMs ? why : why.replace("ready", "ready, but full");
   return health === why ? health : `${health} (${why})`;
 }
 

@@ -94,6 +94,7 @@ export class HoldfastChannel implements Channel {
       throttle: options.throttle === false ? undefined : options.throttle,
       switches: options.switches,
       chaos: options.chaos,
+      health: options.health,
     });
     this.#closing = undefined;
   }

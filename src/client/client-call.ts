@@ -35,6 +35,8 @@ import { BEAT_MS } from "./self-beat.ts";
 const PLACE_TIMEOUT_MS = 10_000;
 /** An attempt at a method of which too little is known is looked at again after this: by then more may be known. */
 const UNKNOWN_LOOK_MS = 100;
+/** A call that could not be copied asks for it again after this at the latest. */
+const ASK_AGAIN_MS_MAX = 1_000;
 /** A timer that comes so late found this process busy: the answer may lie in the socket, unread. */
 const LATE_MS = 2;
 /** A peer that asks not to be called for longer is asked again after this. */
@@ -574,7 +576,10 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       return;
     }
     // If the first to finish failed of anything but an answer, the one that is still in flight is awaited.
-    if (this.attempt !== undefined && !isAnswer(attempt, code, this.policy.codes)) return;
+    if (this.attempt !== undefined && !isAnswer(attempt, code, this.policy.codes)) {
+      (this.#tried ??= []).push(attempt.peer);
+      return;
+    }
     const isPaid = repeat === "free" || (repeat === "charged" && this.#takeRepeat(nowMs));
     if (!isPaid) {
       this.#cancelAttempts(undefined);
@@ -747,9 +752,9 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (this.attempt === attempt && !this.#isParked) this.#copyAtMs = this.#askAgainMs(attempt, nowMs);
   }
 
-  /** When an attempt has waited twice as long as now: so a call that waits for minutes asks a dozen times. */
+  /** When an attempt has waited twice as long as now, or in a second. */
   #askAgainMs(attempt: CallAttempt, nowMs: number): number {
-    return nowMs + Math.max(LATE_MS, nowMs - attempt.startedMs);
+    return nowMs + Math.min(ASK_AGAIN_MS_MAX, Math.max(LATE_MS, nowMs - attempt.startedMs));
   }
 
   #startCopy(nowMs: number, why: "hedge" | "copy"): void {

@@ -49,7 +49,7 @@ describe("a chaos layer", () => {
 
   it("cuts a reply short: the call fails and the connection lives on", () =>
     withFaults([{ kind: "truncate", share: 1, forMs: 100 }], async (client, served, world) => {
-      await assertFails(world.settle(client.add({ a: 7 })), "INTERNAL");
+      await assertFails(world.settle(client.add({ a: 7 })), "DATA_LOSS");
       world.advance(200);
       assert.equal((await world.settle(client.add({ a: 8 }))).result, 8);
       assert.equal(served(), 2);

@@ -12,6 +12,9 @@ import type { ClientConnection } from "../wire/transport/client-connection.ts";
 import { type LinkOptions, type LinkOwner, PeerLink } from "../wire/transport/peer-link.ts";
 import type { ChannelCore } from "./channel-core.ts";
 import { ConnectionWatch } from "./connection-watch.ts";
+import type { HealthVote } from "./health-poll.ts";
+import type { HealthRequest } from "./health-stream.ts";
+import { HealthWatch } from "./health-watch.ts";
 import type { PeerTarget } from "./target.ts";
 
 /** Attempts in flight at one peer; more go elsewhere, or wait. */
@@ -28,8 +31,8 @@ export class ClientPeer extends Candidate implements LinkOwner {
   readonly corruption: Corruption;
   /** It asked not to be called before. */
   pushbackUntilMs: number;
-  /** Its health service says so; true without one. */
-  isServing: boolean;
+  /** What it says of itself; undefined while nobody asks. */
+  health: HealthWatch | undefined;
   /** The resolver does not name it any more. */
   isRemoved: boolean;
   /** Its silence says something: it does not share our event loop. */
@@ -39,6 +42,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
   hasBeenReady: boolean;
   /** When it came to be known, for rates. */
   readonly sinceMs: number;
+  #vote: HealthVote;
 
   constructor(channel: ChannelCore, target: PeerTarget, authority: FieldToken, options: LinkOptions, nowMs: number) {
     super({ weight: target.weight, tier: target.tier, zone: target.zone });
@@ -51,12 +55,13 @@ export class ClientPeer extends Candidate implements LinkOwner {
     this.counters = new CallCounters();
     this.corruption = new Corruption();
     this.pushbackUntilMs = -Infinity;
-    this.isServing = true;
+    this.health = channel.health === undefined ? undefined : new HealthWatch(this, channel.health.request);
     this.isRemoved = false;
     this.isWatched = options.reuseCheckMs !== Infinity;
     this.suspects = 0;
     this.hasBeenReady = false;
     this.sinceMs = nowMs;
+    this.#vote = "absent";
   }
 
   get address(): string {
@@ -74,7 +79,8 @@ export class ClientPeer extends Candidate implements LinkOwner {
 
   /** Facts and opinions have changed: whether it may be picked, and whether it is wanted. */
   refresh(): void {
-    const isReady = this.link.state === "ready" && this.isServing && !this.isRemoved;
+    const isConnected = this.link.state === "ready" && !this.isRemoved;
+    const isReady = this.health === undefined ? isConnected : this.#mayServe(this.health, isConnected);
     const isSuspect = this.suspects > 0 && this.suspects >= this.link.connections.length;
     const isHealthy = !this.record.isEjected && !isSuspect;
     if (isReady === this.isReady && isHealthy === this.isHealthy) return;
@@ -87,7 +93,33 @@ export class ClientPeer extends Candidate implements LinkOwner {
     this.channel.peerChanged(this);
   }
 
+  /** Asks what it says of itself, from now on. */
+  watchHealth(request: HealthRequest): void {
+    this.health = new HealthWatch(this, request);
+    this.health.look();
+    this.refresh();
+  }
+
+  /** Its word about itself is another. */
+  healthTurned(): void {
+    const wasReady = this.isReady;
+    this.refresh();
+    // Told also where calls go on, for more than half deny to serve.
+    if (this.isReady === wasReady) this.channel.peerChanged(this);
+  }
+
+  /** Its own word, and whether it is believed, which its word may change. */
+  #mayServe({ word }: HealthWatch, isConnected: boolean): boolean {
+    const { healthPoll } = this.channel;
+    const vote = !isConnected ? "absent" : word === "denied" ? "denied" : "present";
+    const before = this.#vote;
+    this.#vote = vote;
+    if (vote !== before && healthPoll.changed(before, vote)) this.channel.healthBelievedAnew();
+    return vote === "denied" ? healthPoll.isForgetting : isConnected && word === "serving";
+  }
+
   linkReady(): void {
+    this.health?.look();
     this.refresh();
     this.channel.peerReady(this);
   }
@@ -108,8 +140,12 @@ export class ClientPeer extends Candidate implements LinkOwner {
   connectionProbed(connection: ClientConnection, rttMs: number): void {
     (connection.watcher as ConnectionWatch | undefined)?.probed(rttMs);
   }
+  connectionDraining(): void {
+    this.health?.look();
+  }
   connectionEnded(connection: ClientConnection, text: string, wasReady: boolean): void {
     (connection.watcher as ConnectionWatch | undefined)?.stop();
+    this.health?.look();
     this.channel.connectionChanged(this, "closed", wasReady ? text : `it was not made: ${text}`);
     if (this.isRemoved) this.channel.peerLeft(this);
   }

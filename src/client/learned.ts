@@ -39,6 +39,10 @@ export function learnedOf(channel: ChannelCore, { state }: ClientMethod): readon
   if (refusedShare > 0) {
     facts.push({ layer: "throttle", path: "throttle.refusedShare", value: rounded(refusedShare), why: "servers refuse calls" });
   }
+  if (channel.health !== undefined) {
+    const { request, from } = channel.health;
+    facts.push({ layer: "health", path: "health.service", value: JSON.stringify(request.service), why: `by ${from}` });
+  }
   for (const mechanism of mechanisms) {
     const switched = channel.switches.get(mechanism);
     if (switched === "on") continue;

@@ -18,7 +18,7 @@ import { explain, type Explanation } from "./policy/explanation.ts";
 import type { CallPolicy, ResolvedPolicy } from "./policy/policy.ts";
 import { checkMethodNames } from "./policy/policy-options.ts";
 import { callPolicy, type Resolution, resolveCall, resolvePolicy } from "./policy/resolve-policy.ts";
-import { parseServiceConfig, serviceConfigEntry } from "./policy/service-config.ts";
+import { parseServiceConfig, type ServiceConfig, serviceConfigEntry } from "./policy/service-config.ts";
 import { ReplyStreamCall, type Stream } from "./reply-stream.ts";
 import { UnaryCall } from "./unary-call.ts";
 
@@ -57,7 +57,9 @@ export function makeClient<C extends AnyContract>(
   ownsChannel: boolean,
 ): Client<C> {
   const plan = planOf(contract);
-  const methods = methodsOf(plan, core, options);
+  const config = serviceConfigOf(plan, core, options);
+  const methods = methodsOf(plan, core, options, config);
+  if (config?.healthService !== undefined) core.watchHealth(config.healthService, "serviceConfig.healthCheckConfig");
   const interceptors = (options.interceptors ?? []) as readonly Interceptor[];
   const state: ClientState = { isClosed: false };
   const close = async (how?: { readonly timeoutMs?: number | undefined }): Promise<void> => {
@@ -87,19 +89,31 @@ interface KnownMethod {
   readonly resolution: Resolution;
 }
 
+/** The service config, with a note if the channel does not do what it says of health. */
+function serviceConfigOf(
+  plan: ContractPlan,
+  core: ChannelCore,
+  options: ResolvedClientOptions,
+): ServiceConfig | undefined {
+  if (options.serviceConfig === undefined) return undefined;
+  const wireNames = plan.methods.map(({ info }) => info.path.slice(info.path.lastIndexOf("/") + 1));
+  const config = parseServiceConfig(options.serviceConfig, plan.name, wireNames);
+  const { healthService } = config;
+  const why = healthService === undefined ? undefined : core.whyNoHealth(healthService);
+  if (why === undefined) return config;
+  const note = `serviceConfig.healthCheckConfig.serviceName ${JSON.stringify(healthService)} has no effect: ${why}`;
+  return { ...config, notes: [...config.notes, note] };
+}
+
 /** The contract's methods with their policies, by their names in TypeScript. TypeError or RangeError for what a level says wrongly. */
 function methodsOf(
   plan: ContractPlan,
   core: ChannelCore,
   options: ResolvedClientOptions,
+  config: ServiceConfig | undefined,
 ): ReadonlyMap<string, KnownMethod> {
   const names = plan.methods.map(({ info }) => info.name);
   const own = checkMethodNames(options.methods, names);
-  const wireNames = plan.methods.map(({ info }) => info.path.slice(info.path.lastIndexOf("/") + 1));
-  const config =
-    options.serviceConfig === undefined
-      ? undefined
-      : parseServiceConfig(options.serviceConfig, plan.name, wireNames);
   return new Map(
     plan.methods.map((method) => {
       const resolution = resolvePolicy({

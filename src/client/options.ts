@@ -88,6 +88,12 @@ export interface ThrottleOptions {
   readonly refusedShareMax?: number | undefined;
 }
 
+/** Whose health the servers are asked for (grpc.health.v1, gRFC A17). */
+export interface HealthOptions {
+  /** A service's full name, as the server registers it; "" is the server as a whole. Must be given; at most 1000 characters. */
+  readonly service: string;
+}
+
 /** What all calls over one set of peers share. */
 export interface ChannelOptions {
   /** TLS to every peer. Default none: plaintext, to loopback and Unix sockets only. */
@@ -108,6 +114,11 @@ export interface ChannelOptions {
   readonly throttle?: ThrottleOptions | false | undefined;
   /** Made by `createSwitches`: mechanisms to switch off, or to watch only, while running. Default all on. */
   readonly switches?: SwitchBoard | undefined;
+  /**
+   * Asks each server how it is, over one stream on its connection, and calls those that say SERVING; what NOT_SERVING means is forgotten
+   * while more than half of the connected say it. false: not even if a client's `serviceConfig` asks for it. Default off, unless it does (gRFC A17).
+   */
+  readonly health?: HealthOptions | false | undefined;
   /** Faults for tests, done to each attempt innermost in the stack. Default none. */
   readonly chaos?: CallFaultLayer | undefined;
   /** Timeouts of connections. Default as each says. */
@@ -187,6 +198,7 @@ const channelShape = {
     }),
   ),
   switches: anyOption<SwitchBoard>(),
+  health: anyOption<HealthOptions | false>(),
   chaos: anyOption<CallFaultLayer>(),
   connections: objectOption({
     perPeerMax: numberOption({ default: 4, min: 1, max: 16, integer: true }),
@@ -212,6 +224,8 @@ const tlsShape = {
   serverName: textOption({ lengthMax: 253 }),
 };
 
+const healthShape = { service: textOption({ lengthMin: 0, lengthMax: 1_000 }) };
+
 export type ResolvedChannelOptions = Resolved<typeof channelShape>;
 export type ResolvedClientOptions = Resolved<typeof clientShape>;
 export type ResolvedTls = Resolved<typeof tlsShape>;
@@ -227,6 +241,10 @@ export function resolveChannelOptions(given: unknown): ResolvedChannelOptions {
   }
   if (options.chaos !== undefined && !(options.chaos instanceof CallFaultLayer)) {
     throw new TypeError(`chaos must be a CallFaultLayer, got ${describeValue(options.chaos)}`);
+  }
+  if (options.health !== undefined && options.health !== false) {
+    const { service } = resolveOptions("health", options.health, healthShape);
+    if (service === undefined) throw new TypeError('health.service must be a text, "" for the whole server, got undefined');
   }
   const { keepaliveMs } = options.connections;
   const isKeepalive =

@@ -2,13 +2,13 @@
  * A root call that needs a hundred leaf calls, while one of five leaf servers dies or fails. Without recovery next to no root would
  * succeed: at one leaf in five lost, 0.8 to the power of 100.
  */
-import { createClient, type HandlerCall, RpcError, type Server } from "holdfast";
+import { createClient, type HandlerCall, type Policy, RpcError, type Server } from "holdfast";
 import { type Cluster, createCluster } from "holdfast/testing";
 import { seededRandom } from "../../src/world/seeded-random.ts";
 import { Bench, type BenchClient, benchHandlers } from "../calls/bench-service.ts";
 import { forever } from "../simulation/probe-cluster.ts";
 import { LogNormalMs } from "./draws.ts";
-import { callLeaves, LEAVES } from "./fan-out.ts";
+import { callLeaves } from "./fan-out.ts";
 import { type Outcome, openLoop } from "./open-loop.ts";
 
 /** What befalls one of the five: SIGKILL, SIGSTOP, UNAVAILABLE for every call, or no answer to any. */
@@ -19,8 +19,12 @@ export interface LeavesPlan {
   readonly fault: LeafFault;
   readonly rootsPerSecond: number;
   readonly forMs: number;
+  /** The deadline of root and single calls; a call that takes longer than a second is late, whatever it is. */
+  readonly timeoutMs: number;
   /** From when to when the fault lasts, counted from the first call. */
   readonly faultMs: readonly [from: number, until: number];
+  /** Of leaf and single calls. Default the client's own. */
+  readonly policy?: Policy<"none"> | undefined;
 }
 
 export interface LeavesResult {
@@ -40,24 +44,24 @@ export interface LeavesResult {
 const LEAF_SERVERS = 5;
 const ILL = 2;
 const SINGLES_PER_SECOND = 50;
-export const TIMEOUT_MS = 1_000;
+const LATE_MS = 1_000;
 
 export async function playLeaves(plan: LeavesPlan): Promise<LeavesResult> {
   await using cluster = createCluster({ seed: plan.seed });
   const leaves = new Leaves(cluster, plan);
   const clients: BenchClient[] = [];
   cluster.serve("root", 1, (server) => {
-    const { world } = { world: cluster.simulation.host("root/0") };
-    const leaf = createClient(Bench, cluster.target("leaf"), { world, plaintext: true });
+    const world = cluster.simulation.host("root/0");
+    const leaf = createClient(Bench, cluster.target("leaf"), { world, plaintext: true, policy: plan.policy });
     clients.push(leaf);
     return server.service(Bench, { ...benchHandlers, add: async () => ({ result: await callLeaves(leaf) }) });
   });
-  const policy = { timeoutMs: TIMEOUT_MS };
-  const root = cluster.client(Bench, "root", { policy });
-  const single = cluster.client(Bench, "leaf", { policy, host: "single" });
+  const { timeoutMs } = plan;
+  const root = cluster.client(Bench, "root", { policy: { timeoutMs } });
+  const single = cluster.client(Bench, "leaf", { policy: { ...plan.policy, timeoutMs }, host: "single" });
   await cluster.settle(Promise.all([root.$channel.ready(), single.$channel.ready()]));
   leaves.begin();
-  const arrivals = { forMs: plan.forMs, lateMs: TIMEOUT_MS };
+  const arrivals = { forMs: plan.forMs, lateMs: LATE_MS };
   const [roots, singles] = await Promise.all([
     openLoop(cluster, { ...arrivals, perSecond: plan.rootsPerSecond }, () => root.add({ a: 1, b: 1 })),
     openLoop(cluster, { ...arrivals, perSecond: SINGLES_PER_SECOND }, (a) => single.add({ a, b: 1 })),
@@ -125,9 +129,4 @@ class Leaves {
     if (fault === "unavailable") return Promise.reject(new RpcError("UNAVAILABLE", "ill"));
     return fault === "hanging" ? forever(undefined, call) : undefined;
   }
-}
-
-/** All leaf calls that so many roots make. */
-export function leafCallsOf(roots: number): number {
-  return roots * LEAVES;
 }

@@ -99,7 +99,9 @@ class OpenLoop {
     else if (tookMs > this.arrivals.lateMs) this.late += 1;
     if ((error !== undefined || tookMs > this.arrivals.lateMs) && this.examples.length < EXAMPLES_MAX) {
       const what = error === undefined ? "late" : textOf(error);
-      this.examples.push(`call ${number} at ${Math.round(startMs - this.beganAtMs)} ms, ${Math.round(tookMs)} ms: ${what}`);
+      this.examples.push(
+        `call ${number} at ${Math.round(startMs - this.beganAtMs)} ms, ${Math.round(tookMs)} ms: ${what}`,
+      );
     }
     this.endedCount += 1;
     if (this.endedCount === this.tookMs.length) this.ended.resolve();

@@ -68,6 +68,6 @@ for (const mood of MOODS) {
 }
 
 it("is a scenario that shows a storm where nothing bounds repeats: a bottom that is unavailable is called three times as often", async () => {
-  const storm = await play("unavailable", 1, { switches: createSwitches({ budget: "off", throttle: "off" }) });
+  const storm = await play("unavailable", 1, { switches: createSwitches({ states: { budget: "off", throttle: "off" } }) });
   assert.ok(storm.load > 2.5, `${storm.load} times the offered load`);
 });

@@ -25,9 +25,11 @@ export interface SlowPeerResult {
   readonly extraShare: number;
   /** Attempts that reached a server; a copy's loser may be cancelled on its way. */
   readonly handled: number;
-  /** Attempts that reached the slow server while it was slow, and in its last seconds of the run, when it has long been well again. */
+  /** Attempts that reached the slow server while it was slow, and in the last seconds of the run, when it has long been well again. */
   readonly handledWhileSlow: number;
   readonly handledAtTheEnd: number;
+  /** Attempts that the client thinks are in flight when all calls have ended. */
+  readonly leftInFlight: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly p999Ms: number;
@@ -42,7 +44,7 @@ const DEVIATION_MS = 5;
 const SLOW_MS = 2_000;
 const SLOW_FROM_MS = 15_000;
 const SLOW_UNTIL_MS = 45_000;
-/** The last part of the run, in which the slow server is to have calls again. */
+/** From here on the slow server is to have calls again. */
 const END_FROM_MS = 55_000;
 const TIMEOUT_MS = 1_000;
 
@@ -81,6 +83,7 @@ export async function playSlowPeer({ seed, policy }: SlowPeerPlan): Promise<Slow
     handled: handled.all,
     handledWhileSlow: handled.whileSlow,
     handledAtTheEnd: handled.atTheEnd,
+    leftInFlight: client.$channel.peers().reduce((sum, { inFlight }) => sum + inFlight, 0),
     p50Ms: outcome.quantileMs(0.5),
     p99Ms: outcome.quantileMs(0.99),
     p999Ms: outcome.quantileMs(0.999),

@@ -26,7 +26,7 @@ test("a call whose peer dies goes back to it when it is back, although another o
         }),
       { limits: { streamsPerConnectionMax: 1 } },
     );
-    const client = cluster.client(SafeProbe, "shop");
+    const client = cluster.client(SafeProbe, "shop", { connections: { perPeerMax: 1 } });
     // Both are connected before it begins.
     for (let round = 0; round < 4; round++) await cluster.settle(client.upload([]));
     await cluster.advance(100);

@@ -65,20 +65,21 @@ export class CallCourse extends WheelEntry {
   turnEnded(nowMs: number): void {
     const { attempt, plan } = this.#call;
     plan.protection.beat.wanted(nowMs);
-    if (attempt !== undefined) this.#expect(attempt.startedMs, nowMs);
+    if (attempt !== undefined) this.#expect(attempt, nowMs);
     this.#rearm();
   }
 
-  /** Another attempt has started. */
+  /** Another attempt starts. */
   began(attempt: ProtectedAttempt, nowMs: number): void {
-    this.#expect(attempt.startedMs, nowMs);
-    // A call that is in its first turn still gets its timers at the end of it.
-    if (!Number.isNaN(this.#call.deadlineMs)) this.#rearm();
+    attempt.startedMs = nowMs;
+    this.#expect(attempt, nowMs);
+    this.#rearm();
   }
 
-  /** When the attempt that started then will be overdue, or has used up its own time. */
-  #expect(startedMs: number, nowMs: number): void {
+  /** When the youngest attempt will be overdue, or has used up its own time. */
+  #expect(attempt: ProtectedAttempt, nowMs: number): void {
     const { plan, state } = this.#call;
+    const startedMs = attempt.startedMs ?? nowMs;
     const { hedge, attemptTimeoutMs } = plan.policy;
     this.#attemptByMs = Math.min(this.#attemptByMs, startedMs + attemptTimeoutMs);
     if (hedge === false) return;
@@ -100,7 +101,7 @@ export class CallCourse extends WheelEntry {
     this.#release();
     for (const loser of this.#takeAll()) {
       // It has taken so long already: a censored sample, without which the quantiles would forget all that is slow.
-      this.#call.state.sample(nowMs, nowMs - loser.startedMs);
+      this.#call.state.sample(nowMs, ageOf(loser, nowMs));
       this.#call.endAttempt(loser, OVERTAKEN, nowMs);
     }
     return nowMs;
@@ -139,7 +140,7 @@ export class CallCourse extends WheelEntry {
     }
     const delayMs = repeat === "free" || repeat === "charged" ? this.#waitMs(failed) : Infinity;
     // An attempt that could only begin after the deadline is none.
-    if (nowMs + delayMs >= call.deadlineMs) {
+    if (nowMs + delayMs >= call.fixTimes().deadlineMs) {
       call.finishWith(failed, false);
       return;
     }
@@ -163,12 +164,12 @@ export class CallCourse extends WheelEntry {
     } else if (policy.throttle) state.throttleOf(call.priority)?.accepted(nowMs);
     if (policy.gate) this.#tellGate(attempt, failed, judgement, nowMs);
     protection.counters.attemptEnded(nowMs, false);
-    const atMs = nowMs - call.createdMs;
+    const atMs = nowMs - call.fixTimes().createdMs;
     const fault = faultOf(failed, judgement.blame, peer.describe(), attempt.number, atMs);
     (this.faults ??= []).push(fault);
     call.trail?.ended(call, attempt, failed.code, fault, nowMs);
     // What it began and did not wait for ends with it; not so what it returned, which may be the call's result yet.
-    if (!attempt.isOver && failed.given === undefined && failed.kind === "status") attempt.end(HAS_FAILED);
+    if (!attempt.isOver && failed.given === undefined && failed.kind !== "deadline") attempt.end(HAS_FAILED);
     attempt.isOver = true;
   }
 
@@ -179,10 +180,10 @@ export class CallCourse extends WheelEntry {
       faultKind: failed.kind,
       reached: failed.reached,
       isConnectionLost: false,
-      hadMs: nowMs - attempt.startedMs,
+      hadMs: ageOf(attempt, nowMs),
       p99Ms: state.p99Ms(nowMs),
       isCancelledByUs: failed.isOurs,
-      stalledMs: plan.protection.stalledMsSince(attempt.startedMs),
+      stalledMs: plan.protection.stalledMsSince(nowMs - ageOf(attempt, nowMs)),
       phase: failed.phase,
       retryAfterMs: failed.retryAfterMs,
     });
@@ -296,7 +297,7 @@ export class CallCourse extends WheelEntry {
     if (!protection.budget.takeCopy(nowMs)) return;
     protection.counters.copies += 1;
     if (protection.events.isHeard) {
-      const afterMs = nowMs - attempt.startedMs;
+      const afterMs = ageOf(attempt, nowMs);
       protection.events.emit("hedge", nowMs, { callId: call.id, method: info, afterMs, peer: peer.describe() });
     }
     this.#start("hedge", nowMs);
@@ -306,7 +307,7 @@ export class CallCourse extends WheelEntry {
   #start(why: "retry" | "hedge", nowMs: number): void {
     const call = this.#call;
     if (call.context === undefined) call.start(why, nowMs);
-    else call.context.runInAsyncScope(call.start, call, why, nowMs);
+    else call.context.runInAsyncScope(() => call.start(why, nowMs));
   }
 
   // --------------------------------------------------------------------------------------------------- time
@@ -316,7 +317,7 @@ export class CallCourse extends WheelEntry {
     const call = this.#call;
     if (call.isOver) return;
     const { wheel } = call.plan.protection.runtime;
-    const dueMs = Math.min(call.deadlineMs, this.#copyAtMs, this.#backoffUntilMs, this.#attemptByMs);
+    const dueMs = Math.min(call.fixTimes().deadlineMs, this.#copyAtMs, this.#backoffUntilMs, this.#attemptByMs);
     if (dueMs === Infinity) wheel.cancel(this);
     else wheel.arm(this, dueMs);
   }
@@ -325,7 +326,7 @@ export class CallCourse extends WheelEntry {
     const call = this.#call;
     if (call.isOver) return;
     call.plan.protection.beat.late(this.dueMs, nowMs);
-    if (nowMs >= call.deadlineMs) {
+    if (nowMs >= call.fixTimes().deadlineMs) {
       this.#deadlinePassed(nowMs);
       return;
     }
@@ -346,7 +347,7 @@ export class CallCourse extends WheelEntry {
     this.#attemptByMs = Infinity;
     for (const attempt of this.#all()) {
       if (call.isOver) return;
-      const byMs = attempt.startedMs + attemptTimeoutMs;
+      const byMs = (attempt.startedMs ?? nowMs) + attemptTimeoutMs;
       if (byMs > nowMs) {
         this.#attemptByMs = Math.min(this.#attemptByMs, byMs);
         continue;
@@ -360,12 +361,12 @@ export class CallCourse extends WheelEntry {
   #deadlinePassed(nowMs: number): void {
     const call = this.#call;
     const { attempt, peer } = call;
-    const tookMs = Math.round(nowMs - call.createdMs);
+    const tookMs = Math.round(nowMs - call.fixTimes().createdMs);
     const where = attempt === undefined ? "between two attempts" : `while ${peer.key} was at work`;
     const text = `the deadline passed after ${tookMs} ms ${where}`;
     // Those that still have the call have had their time.
     for (const late of this.#all()) {
-      call.state.sample(nowMs, nowMs - late.startedMs);
+      call.state.sample(nowMs, ageOf(late, nowMs));
       this.#noteFailure(late, attemptFailure("DEADLINE_EXCEEDED", text, { kind: "deadline" }), nowMs);
     }
     call.endWith("DEADLINE_EXCEEDED", text, "DEADLINE", undefined);
@@ -384,6 +385,10 @@ export class CallCourse extends WheelEntry {
     this.#hold?.cancel();
     this.#hold = undefined;
   }
+}
+
+function ageOf({ startedMs }: ProtectedAttempt, nowMs: number): number {
+  return startedMs === undefined ? 0 : nowMs - startedMs;
 }
 
 /** Whether a failure is an answer that another attempt would get too, and not one of those that it may mend. */

@@ -10,13 +10,14 @@ const GATES_SHOWN_MAX = 10;
 
 /** `place`: what the policy's resolution wrote before keys that stand at the top here. */
 export function explainProtected(plan: ProtectedPlan, place: string): Explanation {
-  const { method, layers, notes, toString } = explain(plan.resolution, learnedOf(plan));
+  const explained = explain(plan.resolution, learnedOf(plan));
+  const { method, layers, notes } = explained;
   const without = (text: string): string => text.replaceAll(place, "");
   return Object.freeze({
     method,
     layers: Object.freeze(layers.map((layer) => atTheTop(layer, without))),
     notes: Object.freeze(notes.map(without)),
-    toString: () => without(toString()),
+    toString: () => without(explained.toString()),
   });
 }
 
@@ -31,18 +32,30 @@ function learnedOf({ protection, kind, info, policy, hasScope }: ProtectedPlan):
   const facts: LearnedFact[] = [
     { layer: "integrity", path: "integrity", value: "none", why: "a function has no wire", isOn: false },
     { layer: "wait", path: "waitForReady", value: false, why: "a function is there, or its gate is shut", isOn: false },
-    { layer: "context", path: "context", value: hasScope ? "on" : "off", why: "calls inside the work inherit", isOn: hasScope },
+    {
+      layer: "context",
+      path: "context",
+      value: hasScope ? "on" : "off",
+      why: "calls inside the work inherit",
+      isOn: hasScope,
+    },
     { layer: "budget", path: "budget.left", value: Math.floor(budget.left(nowMs)), why: "of the last 10 s" },
     { layer: "calls", path: "calls.ended", value: counters.calls, why: "so far" },
     { layer: "calls", path: "calls.failed", value: counters.failures, why: "so far" },
     { layer: "calls", path: "calls.recovered", value: counters.recovered, why: "succeeded after a failed attempt" },
   ];
   const all = peers.size === 0 ? [onlyPeer] : peers.all();
-  if (peers.size > 0) facts.push({ layer: "peers", path: "peers.known", value: peers.size, why: `at most ${PEERS_MAX}` });
+  if (peers.size > 0)
+    facts.push({ layer: "peers", path: "peers.known", value: peers.size, why: `at most ${PEERS_MAX}` });
   if (policy.gate) facts.push(...gateFacts(all, nowMs));
   const only = all.length === 1 ? all[0]?.stateOf(kind, info, budget).overdue?.delayMs(nowMs) : undefined;
   if (only !== undefined && only !== Infinity) {
-    facts.push({ layer: "hedge", path: "hedge.afterMs", value: Math.round(only * 1_000) / 1_000, why: "1.5 x p99 of the last 30 s" });
+    facts.push({
+      layer: "hedge",
+      path: "hedge.afterMs",
+      value: Math.round(only * 1_000) / 1_000,
+      why: "1.5 x p99 of the last 30 s",
+    });
   }
   return facts;
 }
@@ -55,5 +68,7 @@ function gateFacts(peers: readonly ProtectedPeer[], nowMs: number): readonly Lea
     return { layer: "gate", path: `gate.${key}`, value, why: breaker.why };
   });
   const more = shut.length - named.length;
-  return more > 0 ? [...named, { layer: "gate", path: "gate.more", value: `${more} more are not open`, why: "" }] : named;
+  return more > 0
+    ? [...named, { layer: "gate", path: "gate.more", value: `${more} more are not open`, why: "" }]
+    : named;
 }

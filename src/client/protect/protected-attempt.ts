@@ -25,7 +25,8 @@ export class ProtectedAttempt implements Attempt, Deadline {
   /** The gate's: handed back with the attempt's end. */
   readonly ticket: number;
   readonly why: AttemptWhy;
-  startedMs: number;
+  /** Undefined: within the turn of the call, which is not over. */
+  startedMs: number | undefined;
   /** Nobody waits for it: it has ended, or was ended. */
   isOver: boolean;
   /** The calls that the work makes belong to it; undefined if they are to inherit nothing. */
@@ -34,11 +35,11 @@ export class ProtectedAttempt implements Attempt, Deadline {
   #controller: AbortController | undefined;
   #endReason: unknown;
 
-  constructor(call: ProtectedCall, number: number, why: AttemptWhy, ticket: number, startedMs: number) {
+  constructor(call: ProtectedCall, number: number, why: AttemptWhy, ticket: number) {
     this.number = number;
     this.ticket = ticket;
     this.why = why;
-    this.startedMs = startedMs;
+    this.startedMs = undefined;
     this.isOver = false;
     this.scope = undefined;
     this.#call = call;

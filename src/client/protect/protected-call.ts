@@ -43,6 +43,12 @@ export function callProtected(
   return promise;
 }
 
+/** On the monotonic clock. */
+export interface CallTimes {
+  createdMs: number;
+  deadlineMs: number;
+}
+
 export class ProtectedCall implements ScopeChild, FreshCall {
   freshPrevious: FreshCall | undefined;
   freshNext: FreshCall | undefined;
@@ -55,9 +61,8 @@ export class ProtectedCall implements ScopeChild, FreshCall {
   readonly canSendAgain: boolean;
   readonly scope: CallScope | undefined;
   readonly priority: Priority;
-  createdMs: number;
-  /** NaN until somebody asks, or its turn is over. */
-  deadlineMs: number;
+  /** When it began and must have ended; undefined until somebody asks, or its turn is over. */
+  times: CallTimes | undefined;
   isOver: boolean;
   /** The youngest attempt that is in flight. */
   attempt: ProtectedAttempt | undefined;
@@ -93,8 +98,7 @@ export class ProtectedCall implements ScopeChild, FreshCall {
     this.canSendAgain = canSendAgain;
     this.scope = scope;
     this.priority = priorityOf(undefined, plan.policy.priority, scope);
-    this.createdMs = Number.NaN;
-    this.deadlineMs = Number.NaN;
+    this.times = undefined;
     this.isOver = false;
     this.attempt = undefined;
     this.attempts = 0;
@@ -129,15 +133,13 @@ export class ProtectedCall implements ScopeChild, FreshCall {
     const { protection } = plan;
     const { fresh } = protection;
     fresh.add(this);
-    this.createdMs = fresh.nowMs;
     protection.budget.deposit(fresh.nowMs);
     if (protection.events.isHeard) this.trail = new ProtectedTrail();
-    if (plan.hasScope) this.fixDeadline();
     if (scope !== undefined && !this.#inherit(scope)) return;
     if (signal !== undefined && !this.#listen(signal)) return;
     if (plan.keepsContext) this.context = contextHere();
-    this.start("first", this.createdMs);
-    for (let copies = plan.policy.copies; copies > 1 && !this.isOver; copies--) this.start("copy", this.createdMs);
+    this.start("first", fresh.nowMs);
+    for (let copies = plan.policy.copies; copies > 1 && !this.isOver; copies--) this.start("copy", fresh.nowMs);
   }
 
   #inherit(scope: CallScope): boolean {
@@ -149,9 +151,9 @@ export class ProtectedCall implements ScopeChild, FreshCall {
       const { clock } = this.plan.protection.runtime.world;
       // A scope of another world (real code that calls into a simulation) counts on another clock.
       const shiftMs = scope.clock === clock ? 0 : clock.monotonicMs() - scope.clock.monotonicMs();
-      this.fixDeadline();
-      this.deadlineMs = Math.min(this.deadlineMs, scope.deadlineMs + shiftMs - scope.reserveMs);
-      if (this.deadlineMs <= this.createdMs) {
+      const times = this.fixTimes();
+      times.deadlineMs = Math.min(times.deadlineMs, scope.deadlineMs + shiftMs - scope.reserveMs);
+      if (times.deadlineMs <= times.createdMs) {
         this.endWith("DEADLINE_EXCEEDED", "the inherited deadline left no time for this call", "DEADLINE", undefined);
         return false;
       }
@@ -187,35 +189,40 @@ export class ProtectedCall implements ScopeChild, FreshCall {
     else this.endWith("CANCELLED", "what the call belongs to has ended", "CANCELLED_BY_CALLER", reason);
   }
 
-  /** Reads the clock for a call whose deadline is needed before its turn is over. */
-  fixDeadline(): void {
-    if (!Number.isNaN(this.deadlineMs)) return;
-    const nowMs = this.plan.protection.nowMs();
-    this.createdMs = nowMs;
-    this.deadlineMs = nowMs + this.plan.timeoutMs;
+  /** Its times; the clock is read for a call that did not need them before. */
+  fixTimes(): CallTimes {
+    return this.times ?? this.#beginAt(this.plan.protection.nowMs());
+  }
+
+  #beginAt(nowMs: number): CallTimes {
+    const times = { createdMs: nowMs, deadlineMs: nowMs + this.plan.timeoutMs };
+    this.times = times;
+    return times;
   }
 
   /** What is left to an attempt. */
   remainingMs(attempt: ProtectedAttempt): number {
-    this.fixDeadline();
-    if (this.attempts === 1 && this.course === undefined) attempt.startedMs = this.createdMs;
     return Math.max(0, this.#attemptDeadlineMs(attempt) - this.plan.protection.nowMs());
   }
 
   #attemptDeadlineMs(attempt: ProtectedAttempt): number {
-    return Math.min(this.deadlineMs, attempt.startedMs + this.plan.policy.attemptTimeoutMs);
+    const { createdMs, deadlineMs } = this.fixTimes();
+    return Math.min(deadlineMs, (attempt.startedMs ?? createdMs) + this.plan.policy.attemptTimeoutMs);
   }
 
   turnEnded(nowMs: number): void {
-    const { attempt } = this;
-    if (Number.isNaN(this.deadlineMs)) {
-      this.createdMs = nowMs;
-      this.deadlineMs = nowMs + this.plan.timeoutMs;
-    }
     // What has waited for this process does not count as waiting for the work.
-    if (attempt !== undefined && this.attempts === 1) attempt.startedMs = this.createdMs;
-    this.course ??= new CallCourse(this);
-    this.course.turnEnded(nowMs);
+    if (this.times === undefined) this.#beginAt(nowMs);
+    this.toCourse().turnEnded(nowMs);
+  }
+
+  /** From now on it has what a call needs that is not over at once. */
+  toCourse(): CallCourse {
+    if (this.course !== undefined) return this.course;
+    const { createdMs } = this.fixTimes();
+    if (this.attempt !== undefined) this.attempt.startedMs ??= createdMs;
+    this.course = new CallCourse(this);
+    return this.course;
   }
 
   // ----------------------------------------------------------------------------------------------- attempts
@@ -231,11 +238,8 @@ export class ProtectedCall implements ScopeChild, FreshCall {
       return;
     }
     this.attempts += 1;
-    const attempt = new ProtectedAttempt(this, this.attempts, why, ticket, nowMs);
-    if (this.attempt !== undefined) {
-      this.course ??= new CallCourse(this);
-      this.course.others.push(this.attempt);
-    }
+    const attempt = new ProtectedAttempt(this, this.attempts, why, ticket);
+    if (this.attempt !== undefined) this.toCourse().others.push(this.attempt);
     this.attempt = attempt;
     this.trail?.started(attempt, peer.describe());
     this.course?.began(attempt, nowMs);
@@ -307,7 +311,13 @@ export class ProtectedCall implements ScopeChild, FreshCall {
     if (course !== undefined) nowMs = course.succeeded(attempt);
     this.#noteSuccess(attempt, nowMs);
     this.#leave();
-    counters.ended(nowMs, true, this.attempts, course === undefined ? 0 : course.failedAttempts, attempt.why === "hedge");
+    counters.ended(
+      nowMs,
+      true,
+      this.attempts,
+      course === undefined ? 0 : course.failedAttempts,
+      attempt.why === "hedge",
+    );
     if (this.trail !== undefined) this.trail.tell(this, undefined, nowMs);
     this.#resolve(value);
   }
@@ -315,7 +325,8 @@ export class ProtectedCall implements ScopeChild, FreshCall {
   #noteSuccess(attempt: ProtectedAttempt, nowMs: number): void {
     const { plan, peer, state } = this;
     const { policy, protection } = plan;
-    const tookMs = nowMs - attempt.startedMs;
+    // What is done within its turn took no time that a clock could show.
+    const tookMs = attempt.startedMs === undefined ? 0 : nowMs - attempt.startedMs;
     state.sample(nowMs, tookMs);
     if (policy.hedge !== false) peer.pace.sample(tookMs, nowMs);
     if (policy.gate && peer.breaker.succeeded(attempt.ticket, nowMs) !== undefined) protection.tellGate(peer, nowMs);
@@ -330,11 +341,12 @@ export class ProtectedCall implements ScopeChild, FreshCall {
 
   #failed(attempt: ProtectedAttempt, failed: AttemptFailure): void {
     this.plan.protection.fresh.remove(this);
-    this.fixDeadline();
     // This is a reaction to the work's promise, so it runs where the call was made.
     this.context ??= contextHere();
-    this.course ??= new CallCourse(this);
-    this.course.attemptFailed(attempt, failed, this.plan.protection.nowMs());
+    const course = this.toCourse();
+    const nowMs = this.plan.protection.nowMs();
+    attempt.startedMs ??= nowMs;
+    course.attemptFailed(attempt, failed, nowMs);
   }
 
   // ---------------------------------------------------------------------------------------------------- end
@@ -344,13 +356,7 @@ export class ProtectedCall implements ScopeChild, FreshCall {
     if (!this.isOver) this.finish(this.#errorOf(code, text, reason, cause, retryAfterMs));
   }
 
-  #errorOf(
-    code: Code,
-    text: string,
-    reason: Reason | undefined,
-    cause: unknown,
-    retryAfterMs?: number | undefined,
-  ): RpcError {
+  #errorOf(code: Code, text: string, reason: Reason | undefined, cause: unknown, retryAfterMs?: number): RpcError {
     const mayHaveBegun = this.attempt !== undefined || (this.course !== undefined && this.course.counted > 0);
     const reached = mayHaveBegun ? "maybe" : "no";
     return failure({ ...this.facts(), code, text, reason, reached, cause, retryAfterMs });
@@ -427,7 +433,7 @@ export class ProtectedCall implements ScopeChild, FreshCall {
     return {
       method: this.plan.info,
       callId: this.id,
-      tookMs: this.plan.protection.nowMs() - this.createdMs,
+      tookMs: this.plan.protection.nowMs() - this.fixTimes().createdMs,
       attempts: this.attempts,
       faults: this.course?.faults ?? [],
     };

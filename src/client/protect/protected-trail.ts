@@ -28,20 +28,20 @@ export class ProtectedTrail {
   }
 
   /** Keeps an attempt's first end, and tells of it. */
-  ended(
-    call: ProtectedCall,
-    attempt: ProtectedAttempt,
-    code: CodeOrOk,
-    fault: Fault | undefined,
-    nowMs: number,
-  ): void {
+  ended(call: ProtectedCall, attempt: ProtectedAttempt, code: CodeOrOk, fault: Fault | undefined, nowMs: number): void {
     const entry = this.#entries.find((each) => each.attempt === attempt);
     if (entry === undefined || entry.code !== undefined) return;
     entry.code = code;
     entry.fault = fault;
     entry.endedMs = nowMs;
-    const tookMs = nowMs - attempt.startedMs;
-    call.plan.protection.events.emit("attempt.ended", nowMs, { callId: call.id, peer: entry.peer, code, tookMs, fault });
+    const tookMs = nowMs - (attempt.startedMs ?? nowMs);
+    call.plan.protection.events.emit("attempt.ended", nowMs, {
+      callId: call.id,
+      peer: entry.peer,
+      code,
+      tookMs,
+      fault,
+    });
   }
 
   /** Tells of the call's end. */
@@ -51,12 +51,21 @@ export class ProtectedTrail {
   }
 
   #recordOf(call: ProtectedCall, error: RpcError | undefined, nowMs: number): CallRecord {
-    const { plan, createdMs, scope } = call;
-    const tookMs = nowMs - createdMs;
+    const { plan, scope } = call;
+    const { createdMs, deadlineMs } = call.fixTimes();
+    // The clock of a call that is over within its turn is read here for the first time.
+    const tookMs = Math.max(0, nowMs - createdMs);
     const attempts = this.#entries.map(({ attempt, peer, why, endedMs, code, fault }): AttemptRecord => {
-      const startMs = Math.max(0, attempt.startedMs - createdMs);
+      const startedMs = attempt.startedMs ?? createdMs;
       const untilMs = Number.isNaN(endedMs) ? nowMs : endedMs;
-      return { peer, why, startMs, tookMs: untilMs - attempt.startedMs, code: code ?? "CANCELLED", fault };
+      return {
+        peer,
+        why,
+        startMs: startedMs - createdMs,
+        tookMs: Math.max(0, untilMs - startedMs),
+        code: code ?? "CANCELLED",
+        fault,
+      };
     });
     const { stalledUntilMs, lastStallMs } = plan.protection.beat.watch;
     const firstMs = attempts[0] === undefined ? Number.NaN : createdMs + attempts[0].startMs;
@@ -67,7 +76,7 @@ export class ProtectedTrail {
       side: "client",
       code: error?.code ?? "OK",
       tookMs,
-      deadlineMs: (Number.isNaN(call.deadlineMs) ? createdMs + plan.timeoutMs : call.deadlineMs) - createdMs,
+      deadlineMs: deadlineMs - createdMs,
       phasesMs: phasesOf({
         beganMs: createdMs,
         resolvedMs: createdMs,

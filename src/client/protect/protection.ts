@@ -88,7 +88,15 @@ export interface ProtectedPlan {
 /** What a plan is made from; the rest follows from the policy. */
 export type PlanFacts = Pick<
   ProtectedPlan,
-  "protection" | "kind" | "resolution" | "work" | "hasScope" | "judgeError" | "judgeValue" | "discard" | "returnsFailures"
+  | "protection"
+  | "kind"
+  | "resolution"
+  | "work"
+  | "hasScope"
+  | "judgeError"
+  | "judgeValue"
+  | "discard"
+  | "returnsFailures"
 >;
 
 export function makePlan(facts: PlanFacts): ProtectedPlan {

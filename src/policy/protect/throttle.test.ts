@@ -86,6 +86,18 @@ describe("the throttle", () => {
     assert.ok(throttle.admits(1, 0));
   });
 
+  it("forgets them also when the server has refused nothing for 3 s, however few calls it was sent", () => {
+    const throttle = new Throttle();
+    for (let i = 0; i < 10_000; i++) throttle.refused(0);
+    throttle.accepted(1_000);
+    assert.ok(throttle.refusedShare(3_000) > 0.7);
+    throttle.refused(3_000);
+    assert.ok(throttle.refusedShare(5_900) > 0.7);
+    assert.equal(throttle.refusedShare(6_150), 0);
+    assert.ok(throttle.admits(6_150, 0));
+    assert.equal(throttle.isActive, false);
+  });
+
   it("is soon back when the server was well for twenty calls only", () => {
     const throttle = new Throttle();
     for (let i = 0; i < 5_000; i++) throttle.accepted(0);

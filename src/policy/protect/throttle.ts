@@ -30,6 +30,8 @@ const SHAPE = {
 
 /** So many accepted in a row, and the refusals are forgotten. */
 const ACCEPTS_TO_CLEAR = 20;
+/** So are they when the server has refused nothing for so long: who is hardly called, for it refused so much, need not wait for 20 calls. */
+const QUIET_MS = 3_000;
 /** One call passes when none did for so long. */
 const PASS_EVERY_MS = 1_000;
 /** Refusals that have decayed to this are forgotten. */
@@ -52,6 +54,7 @@ export class Throttle {
   private decayedMs: number;
   private decayDueMs: number;
   private passedMs: number;
+  private refusedMs: number;
 
   constructor(options?: ThrottleOptions) {
     const { factor, decayMs, refusedShareMax, perSecondMin } = resolveOptions("throttle", options, SHAPE);
@@ -69,6 +72,7 @@ export class Throttle {
     this.decayedMs = Number.NEGATIVE_INFINITY;
     this.decayDueMs = Number.NEGATIVE_INFINITY;
     this.passedMs = Number.NEGATIVE_INFINITY;
+    this.refusedMs = Number.NEGATIVE_INFINITY;
   }
 
   /** Whether a refusal is remembered. False: {@link admits} is true for all. */
@@ -111,6 +115,7 @@ export class Throttle {
     this.refusals += 1;
     this.acceptsInARow = 0;
     this.active = true;
+    this.refusedMs = nowMs;
   }
 
   /** The share of attempts that are refused here now, 0 to `refusedShareMax`. */
@@ -130,7 +135,8 @@ export class Throttle {
     this.local *= kept;
     this.decayedMs = nowMs;
     this.decayDueMs = nowMs + this.decayMs / STEPS;
-    if (this.active && this.refusals + this.local < FORGOTTEN) this.clear();
+    const isForgotten = this.refusals + this.local < FORGOTTEN || nowMs - this.refusedMs > QUIET_MS;
+    if (this.active && isForgotten) this.clear();
   }
 
   private clear(): void {

@@ -35,6 +35,13 @@ const REUSE_PROBES_MAX = 1;
 /** Share of a peer's streams that calls with a stream of replies may hold: they may last for ever. */
 const LONG_SHARE = 0.75;
 
+/** A stream of a connection that is no call: it keeps nothing open and counts for nothing but the peer's limit of streams. */
+export interface AsideStream {
+  readonly stream: Http2Stream;
+  /** The peer allows so few streams now that this one stands in the way of calls. */
+  giveWay(): void;
+}
+
 /** Who is told what becomes of a connection. */
 export interface ClientConnectionOwner {
   /** SETTINGS have arrived: calls may start. */
@@ -69,6 +76,8 @@ export class ClientConnection extends Connection {
   isPeerChecking: boolean;
   /** Its owner's watch over it. */
   watcher: unknown;
+  /** Set by who opens it, and taken away by who ends it. */
+  aside: AsideStream | undefined;
   readonly #owner: ClientConnectionOwner;
   readonly #options: ClientConnectionOptions;
   readonly #watch: Watch;
@@ -103,6 +112,7 @@ export class ClientConnection extends Connection {
     this.longStreams = 0;
     this.isPeerChecking = false;
     this.watcher = undefined;
+    this.aside = undefined;
     this.#owner = owner;
     this.#options = options;
     this.#resetPace = undefined;
@@ -136,7 +146,12 @@ export class ClientConnection extends Connection {
 
   /** Idle for so long that its peer may be gone without a word. */
   isStale(nowMs: number): boolean {
-    return this.engine.streams.count === 0 && nowMs - this.receivedAtMs >= this.#options.reuseCheckMs;
+    return this.#callStreams === 0 && nowMs - this.receivedAtMs >= this.#options.reuseCheckMs;
+  }
+
+  get #callStreams(): number {
+    const { aside } = this;
+    return this.engine.streams.count - (aside === undefined || aside.stream.isClosed ? 0 : 1);
   }
 
   /** Asks the peer of a stale connection for a sign of life, and tells `connectionHasRoom` when it has come. False: it is being asked already. */
@@ -238,7 +253,7 @@ export class ClientConnection extends Connection {
       }
       this.#pingSent = 0;
     }
-    if (this.engine.streams.count === 0) return;
+    if (this.#callStreams === 0) return;
     if (silentMs >= this.#options.keepaliveMs) {
       this.#pingSent = this.sendPing();
       this.runtime.wheel.arm(this.#watch, nowMs + this.#options.keepaliveTimeoutMs);
@@ -253,6 +268,7 @@ export class ClientConnection extends Connection {
 
   protected settingsArrived(): void {
     if (this.isReady) {
+      if (this.engine.peer.streamsMax < 2) this.aside?.giveWay();
       this.turnRead();
       return;
     }
@@ -309,7 +325,7 @@ export class ClientConnection extends Connection {
   }
 
   #endIfDrained(): void {
-    if (this.engine.streams.count > 0 || this.isClosed) return;
+    if (this.#callStreams > 0 || this.isClosed) return;
     if (!this.engine.hasSentGoAway) this.engine.goAway(0, 0, "");
     this.finish("the connection was drained");
   }

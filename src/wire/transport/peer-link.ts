@@ -39,6 +39,8 @@ export interface LinkOwner {
   linkHasRoom(link: PeerLink): void;
   connectionOpened(connection: ClientConnection): void;
   connectionProbed(connection: ClientConnection, rttMs: number): void;
+  /** It takes no more calls, for its peer has said so. */
+  connectionDraining(connection: ClientConnection): void;
   connectionEnded(connection: ClientConnection, text: string, wasReady: boolean): void;
   /** Any peer is ready. */
   readonly isAnyReady: boolean;
@@ -222,6 +224,7 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     if (isTooManyPings && this.#options.keepaliveMs === "adaptive") this.#keepaliveMs *= 2;
     if (this.state === "closed" || !this.#remove(connection)) return;
     this.#draining.add(connection);
+    this.#owner.connectionDraining(connection);
     this.#lost();
   }
 

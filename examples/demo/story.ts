@@ -1,0 +1,172 @@
+/** The run's plot: one fault after the other, each with what it did to the calls. */
+import type { Client } from "holdfast";
+import type { Calculator } from "../gen/calc/v1/calc_pb.ts";
+import { beginning, type Chapter, ending, type FaultKind, SERVER_NAMES } from "./chapters.ts";
+import { FaultWatch, type NoticedBy } from "./fault-watch.ts";
+import { beginFault, endFault, type Stage } from "./faults.ts";
+import { pause } from "./pause.ts";
+import type { Tally } from "./tally.ts";
+
+/** One fault and what came of it. Counts are those from its beginning to that of the next one. */
+export interface FaultReport {
+  readonly kind: FaultKind;
+  /** Whom it befell. */
+  readonly server: string;
+  /** When it began, from the beginning of the run. */
+  readonly atMs: number;
+  readonly lastedMs: number;
+  /**
+   * From its beginning: of a server that answers nothing any more, to the last attempt that was started there before it was left alone; else
+   * to the first event about it, or the end of the first 200 ms in which it was given less than half of its fair share. Null: not noticed.
+   */
+  readonly detectedMs: number | null;
+  readonly detectedBy: NoticedBy | null;
+  /** From its end to the end of the first 500 ms in which the server had at least half of its fair share. Null: not within this run. */
+  readonly healedMs: number | null;
+  readonly calls: number;
+  readonly failed: number;
+  /** Attempts beyond the calls. */
+  readonly extraAttempts: number;
+  /** Bits that were flipped; 0 for the other kinds. */
+  readonly flippedBits: number;
+}
+
+/** What came to be before and in a chapter. */
+interface Told {
+  readonly chapter: Chapter;
+  readonly watch: FaultWatch;
+  readonly beganMs: number;
+  readonly before: Counts;
+  overMs: number | undefined;
+  after: Counts | undefined;
+  flippedBits: number;
+}
+
+type Counts = Pick<Tally, "calls" | "failed" | "extraAttempts">;
+
+/** A flipped bit may be in a message that is on its way when the flipping ends. */
+const GARBLED_AFTER_MS = 1_000;
+
+export class Story {
+  readonly #stage: Stage;
+  readonly #client: Client<typeof Calculator>;
+  readonly #tally: Tally;
+  readonly #say: (text: string) => void;
+  readonly #startedMs: number;
+  readonly #told: Told[];
+
+  /** `say` is given each turn of the plot in words. */
+  constructor(
+    stage: Stage,
+    client: Client<typeof Calculator>,
+    tally: Tally,
+    run: { readonly startedMs: number; readonly say: (text: string) => void },
+  ) {
+    this.#stage = stage;
+    this.#client = client;
+    this.#tally = tally;
+    this.#say = run.say;
+    this.#startedMs = run.startedMs;
+    this.#told = [];
+  }
+
+  /** What befalls a server now; undefined: nothing. */
+  faultOf(server: number): FaultKind | undefined {
+    const last = this.#told.at(-1);
+    return last === undefined || last.overMs !== undefined || last.chapter.server !== server
+      ? undefined
+      : last.chapter.kind;
+  }
+
+  /** What comes from this address may have been garbled on its way, now or a moment ago. */
+  mayBeGarbled(address: string): boolean {
+    const last = this.#told.at(-1);
+    if (last === undefined || last.chapter.kind !== "corrupt") return false;
+    if (this.#stage.network.addresses[last.chapter.server] !== address) return false;
+    return last.overMs === undefined || performance.now() < last.overMs + GARBLED_AFTER_MS;
+  }
+
+  /** Runs until the last chapter is told, or `stop` aborts. Rejects if a process of the demo ends by itself. */
+  async tell(chapters: readonly Chapter[], stop: AbortSignal): Promise<void> {
+    for (const chapter of chapters) {
+      await pause(this.#startedMs + chapter.atMs - performance.now(), stop);
+      this.#checkAlive();
+      if (stop.aborted) return;
+      const told = this.#begin(chapter);
+      await beginFault(chapter, this.#stage);
+      this.#say(beginning(chapter));
+      await pause(chapter.faultMs, stop);
+      if (stop.aborted) return;
+      const { flippedBits } = await endFault(chapter, this.#stage);
+      told.overMs = performance.now();
+      told.watch.over(told.overMs);
+      told.flippedBits = chapter.kind === "corrupt" ? (flippedBits ?? 0) : 0;
+      this.#say(ending(chapter));
+    }
+  }
+
+  /** What came of each fault that has begun. */
+  reports(nowMs: number): readonly FaultReport[] {
+    this.#endChapter();
+    return this.#told.map((told) => this.#reportOf(told, nowMs));
+  }
+
+  #begin(chapter: Chapter): Told {
+    this.#endChapter();
+    const nowMs = performance.now();
+    const facts = { addresses: this.#stage.network.addresses, answers: this.#tally.timeline, nowMs };
+    const told: Told = {
+      chapter,
+      watch: new FaultWatch(this.#client, chapter, facts),
+      beganMs: nowMs,
+      before: this.#counts(),
+      overMs: undefined,
+      after: undefined,
+      flippedBits: 0,
+    };
+    this.#told.push(told);
+    return told;
+  }
+
+  #endChapter(): void {
+    const last = this.#told.at(-1);
+    if (last === undefined || last.after !== undefined) return;
+    last.after = this.#counts();
+    last.watch.stop();
+  }
+
+  #counts(): Counts {
+    const { calls, failed, extraAttempts } = this.#tally;
+    return { calls, failed, extraAttempts };
+  }
+
+  #reportOf({ chapter, watch, beganMs, before, overMs, after, flippedBits }: Told, nowMs: number): FaultReport {
+    const { detectedMs, detectedBy, healedMs } = watch.noticed(nowMs);
+    const { calls, failed, extraAttempts } = after ?? before;
+    return {
+      kind: chapter.kind,
+      server: SERVER_NAMES[chapter.server] ?? "?",
+      atMs: rounded(beganMs - this.#startedMs),
+      lastedMs: rounded((overMs ?? nowMs) - beganMs),
+      detectedMs: detectedMs === undefined ? null : rounded(detectedMs),
+      detectedBy: detectedBy ?? null,
+      healedMs: healedMs === undefined ? null : rounded(healedMs),
+      calls: calls - before.calls,
+      failed: failed - before.failed,
+      extraAttempts: extraAttempts - before.extraAttempts,
+      flippedBits,
+    };
+  }
+
+  #checkAlive(): void {
+    const { servers, network } = this.#stage;
+    const lost = servers.find(({ state }) => state === "lost");
+    if (lost !== undefined) throw new Error(`server ${lost.name} ended, and not by the demo: ${lost.lostBy}`);
+    if (network.lostBy !== undefined) throw new Error(`the fault proxies ended, and not by the demo: ${network.lostBy}`);
+  }
+}
+
+/** A tenth of a millisecond is enough. */
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}

@@ -1,0 +1,82 @@
+/**
+ * A health service whose answers the test says, for any server of ours.
+ */
+import type { RpcError, Server } from "holdfast";
+import {
+  Health,
+  HealthCheckResponse_ServingStatus as ServingStatus,
+} from "../../src/schema/gen/grpc/health/v1/health_pb.ts";
+import { type Gate, gate } from "./gate.ts";
+
+export { Health, ServingStatus };
+
+interface Ending {
+  readonly error: RpcError | undefined;
+}
+
+export class HealthBoard {
+  /** Names of the services that were asked about, a Watch each. */
+  readonly asked: string[] = [];
+  /** Watches that are open now. */
+  open = 0;
+  /** The next Watches get no answer. */
+  isSilent = false;
+  /** The next Watches fail with this, before a message. */
+  failure: RpcError | undefined = undefined;
+  #status: number;
+  #changed: Gate<Ending | undefined> = gate();
+
+  constructor(status: number = ServingStatus.SERVING) {
+    this.#status = status;
+  }
+
+  get status(): number {
+    return this.#status;
+  }
+
+  /** To all Watches, those that will be opened too. */
+  say(status: number): void {
+    this.#status = status;
+    this.#wake(undefined);
+  }
+
+  /** Ends the Watches that are open: with an error, or OK. */
+  end(error?: RpcError): void {
+    this.#wake({ error });
+  }
+
+  add(server: Server): Server {
+    return server.service(Health, {
+      check: () => ({ status: this.#status }),
+      list: () => ({ statuses: {} }),
+      watch: ({ service }, { signal }) => this.#watch(service, signal),
+    });
+  }
+
+  #wake(ending: Ending | undefined): void {
+    const { open } = this.#changed;
+    this.#changed = gate();
+    open(ending);
+  }
+
+  async *#watch(service: string, signal: AbortSignal): AsyncGenerator<{ status: number }> {
+    this.asked.push(service);
+    if (this.failure !== undefined) throw this.failure;
+    const left = new Promise<undefined>((resolve) => {
+      signal.addEventListener("abort", () => resolve(undefined), { once: true });
+    });
+    this.open += 1;
+    try {
+      if (this.isSilent) await left;
+      while (!signal.aborted) {
+        const { opened } = this.#changed;
+        yield { status: this.#status };
+        const ending = await Promise.race([opened, left]);
+        if (ending?.error !== undefined) throw ending.error;
+        if (ending !== undefined) return;
+      }
+    } finally {
+      this.open -= 1;
+    }
+  }
+}
