@@ -130,6 +130,16 @@ export interface EventMap {
     readonly isEnforced: boolean;
   };
   "budget.empty": { readonly method: MethodInfo };
+  observed: {
+    /** The mechanism that `createSwitches` lets decide and do nothing. */
+    readonly mechanism: string;
+    /** What it would have done, in a few words. */
+    readonly what: string;
+    /** Undefined if it was not about one call. */
+    readonly callId: string | undefined;
+    /** Undefined if it was not about one peer. */
+    readonly peer: Peer | undefined;
+  };
 }
 
 /** An event's name, or `"*"` for all of them. */
@@ -158,6 +168,7 @@ export const eventCatalogue: Readonly<Record<keyof EventMap, string>> = Object.f
   poisoned: "connections died under a call twice: it is not sent again",
   ejection: "a peer was ejected for its failures or its slowness, or returned",
   "budget.empty": "a failed call could have been repeated, but the budget for repeats was empty",
+  observed: "a mechanism that only observes would have acted",
 });
 
 /** At most this many listeners on one client or channel; one more is a RangeError. */
@@ -313,6 +324,7 @@ function isAnySubscribed(): boolean {
     outlets.condemned.channel.hasSubscribers ||
     outlets.poisoned.channel.hasSubscribers ||
     outlets.ejection.channel.hasSubscribers ||
-    outlets["budget.empty"].channel.hasSubscribers
+    outlets["budget.empty"].channel.hasSubscribers ||
+    outlets.observed.channel.hasSubscribers
   );
 }

@@ -115,6 +115,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
   poisonState: SwitchState;
   retryState: SwitchState;
   gateState: SwitchState;
+  slowStartState: SwitchState;
   /** Most peers have become slower at once: no copies. */
   isStandingDown: boolean;
   readonly #balancer: Balancer<ClientPeer>;
@@ -166,6 +167,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
     this.poisonState = "on";
     this.retryState = "on";
     this.gateState = "on";
+    this.slowStartState = "on";
     this.isStandingDown = false;
     this.#balancer = createBalancer({
       kind: facts.balance,
@@ -258,6 +260,9 @@ export class ChannelCore implements PickGate<ClientPeer> {
     this.poisonState = get("poison");
     this.retryState = get("retry");
     this.gateState = get("gate");
+    this.slowStartState = get("slow-start");
+    this.#balancer.mayPanic = get("panic") === "on";
+    this.#isBalancerStale = true;
     if (this.detector === undefined) return;
     this.detector.isObserving = get("outlier") !== "on";
     this.detector.isObservingGroups = get("correlated") !== "on";
@@ -362,6 +367,12 @@ export class ChannelCore implements PickGate<ClientPeer> {
     if (this.events.isHeard) {
       this.events.emit("connection.changed", this.nowMs(), { peer: peer.describe(), state, why });
     }
+  }
+
+  /** A mechanism in the state "observe" would have acted. */
+  observed(mechanism: Mechanism, what: string, callId: string | undefined, peer: ClientPeer | undefined): void {
+    if (!this.events.hears("observed")) return;
+    this.events.emit("observed", this.nowMs(), { mechanism, what, callId, peer: peer?.describe() });
   }
 
   suspected(peer: ClientPeer, silentMs: number): void {

@@ -13,7 +13,7 @@ import type { Peer } from "../call/peer.ts";
 import type { Reason } from "../call/reason.ts";
 import { type CallScope, type ScopeChild, scopes } from "../call/scope.ts";
 import { OUTCOME_OK } from "../policy/detect/outlier.ts";
-import { codeBits, decideRepeat, isOverload, mayCopy } from "../policy/recover/attempts.ts";
+import { codeBits, decideRepeat, type FailedAttempt, isOverload, mayCopy, type Repeat } from "../policy/recover/attempts.ts";
 import { backoffDelayMs } from "../policy/recover/backoff.ts";
 import type { AttemptOwner, ClientAttempt } from "../wire/transport/client-attempt.ts";
 import type { Timer } from "../world/timers.ts";
@@ -404,8 +404,11 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const mayGo = isOn ? throttle?.admits(nowMs, chance) : throttle?.wouldAdmit(nowMs, chance);
     if (mayGo !== false) return true;
     const refusedShare = state.refusedShare(nowMs);
+    if (!isOn) {
+      channel.observed("throttle", `refused, as ${Math.round(refusedShare * 100)} % are`, this.id, undefined);
+      return true;
+    }
     if (channel.events.isHeard) channel.events.emit("throttled", nowMs, { method: state.info, refusedShare });
-    if (!isOn) return true;
     if (why === "hedge" || why === "copy") return false;
     state.counters.throttled += 1;
     const text = `${Math.round(refusedShare * 100)} % of ${this.priority} calls are refused here, as servers would refuse them`;
@@ -555,7 +558,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       channel.token !== undefined &&
       !this.#hasRefreshed &&
       isBeforeHandler(attempt, info.effect);
-    const repeat = decideRepeat({
+    const repeat = this.#switched(attempt, {
       code,
       reached: isExpiredToken ? "no" : attempt.reached,
       isCommitted: this.isCommitted(attempt),
@@ -566,9 +569,9 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       attemptsMax: this.policy.attemptsMax,
       unreached: this.#unreached,
       peers: channel.peers.length,
-      canSendAgain: this.canSendAgain && !this.#isStopped && !channel.isClosed && channel.retryState === "on",
+      canSendAgain: this.canSendAgain && !this.#isStopped && !channel.isClosed,
       mayRepeat: this.mayRepeat,
-      marks: channel.poisonState === "on" ? this.#marks : 0,
+      marks: this.#marks,
       isDeduplicated: false,
     });
     if (repeat === "poison") {
@@ -590,12 +593,31 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.#repeat(attempt, code, isExpiredToken, nowMs);
   }
 
+  /** What is to follow a failed attempt, as far as the switches let it. */
+  #switched(attempt: CallAttempt, failed: FailedAttempt): Repeat {
+    const { channel } = this;
+    let repeat = decideRepeat(failed);
+    if (repeat === "poison" && channel.poisonState !== "on") {
+      if (channel.poisonState === "observe") channel.observed("poison", "not sent again", this.id, attempt.peer);
+      repeat = decideRepeat({ ...failed, marks: 0 });
+    }
+    if ((repeat === "free" || repeat === "charged") && channel.retryState !== "on") {
+      if (channel.retryState === "observe") channel.observed("retry", `repeated after ${failed.code}`, this.id, attempt.peer);
+      repeat = "fail";
+    }
+    return repeat;
+  }
+
   #takeRepeat(nowMs: number): boolean {
     const { channel } = this;
     const { state } = this.method;
     if (channel.budgetState === "off" || state.budget.takeRepeat(nowMs)) return true;
+    if (channel.budgetState === "observe") {
+      channel.observed("budget", "no repeat", this.id, undefined);
+      return true;
+    }
     if (channel.events.isHeard) channel.events.emit("budget.empty", nowMs, { method: state.info });
-    return channel.budgetState === "observe";
+    return false;
   }
 
   /** How long this process stood still since the attempt began, at most: the beat that showed it was due after it had begun. */
@@ -747,7 +769,9 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       copiesMax: hedge.copiesMax,
       isStandingDown: this.channel.isStandingDown,
     });
-    if (isAllowed && this.channel.hedgeState === "on") this.#startCopy(nowMs, "hedge");
+    if (!isAllowed) return;
+    if (this.channel.hedgeState === "on") this.#startCopy(nowMs, "hedge");
+    else if (this.channel.hedgeState === "observe") this.channel.observed("hedge", "copied", this.id, this.attempt?.peer);
     // What stood in the way may pass: an empty budget, no other peer, all slow at once.
     if (this.attempt === attempt && !this.#isParked) this.#copyAtMs = this.#askAgainMs(attempt, nowMs);
   }
@@ -765,7 +789,10 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const peer = channel.pick(nowMs, busy, this.isReplyStream, this.policy.gate);
     if (peer === undefined) return;
     if (why === "hedge") {
-      if (channel.budgetState !== "off" && !state.budget.takeCopy(nowMs) && channel.budgetState === "on") return;
+      if (channel.budgetState !== "off" && !state.budget.takeCopy(nowMs)) {
+        if (channel.budgetState === "on") return;
+        channel.observed("budget", "no copy", this.id, undefined);
+      }
       state.counters.copies += 1;
       if (channel.events.isHeard) {
         const afterMs = nowMs - this.attempt.startedMs;

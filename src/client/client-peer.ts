@@ -86,7 +86,10 @@ export class ClientPeer extends Candidate implements LinkOwner {
     if (isReady === this.isReady && isHealthy === this.isHealthy) return;
     const nowMs = this.channel.nowMs();
     // Whoever comes back is given its share step by step.
-    if (isReady && isHealthy && !(this.isReady && this.isHealthy)) this.readySinceMs = this.hasBeenReady ? nowMs : -Infinity;
+    if (isReady && isHealthy && !(this.isReady && this.isHealthy)) {
+      const isBack = this.hasBeenReady && this.channel.slowStartState === "on";
+      this.readySinceMs = isBack ? nowMs : -Infinity;
+    }
     if (isReady) this.hasBeenReady = true;
     this.isReady = isReady;
     this.isHealthy = isHealthy;

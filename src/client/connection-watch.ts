@@ -113,15 +113,17 @@ export class ConnectionWatch extends WheelEntry implements SuspicionFacts {
     // It has made the peer suspect; a peer that has nothing more to answer must not stay so until its next byte.
     if (look !== "trust") this.#owedSinceMs = -Infinity;
     const isActing = channel.suspicionState === "on";
-    if (look === "condemn") {
-      const silentMs = nowMs - connection.receivedAtMs;
+    const silentMs = nowMs - connection.receivedAtMs;
+    if (look === "condemn" && isActing) {
       channel.condemned(this.#peer, silentMs);
-      if (isActing) {
-        this.figures.stalled(silentMs);
-        connection.isCondemned = true;
-        connection.destroy(`the peer was silent for ${Math.round(silentMs)} ms with calls waiting and did not answer a PING`);
-        return;
-      }
+      this.figures.stalled(silentMs);
+      connection.isCondemned = true;
+      const silent = `the peer was silent for ${Math.round(silentMs)} ms with calls waiting`;
+      connection.destroy(`${silent} and did not answer a PING`);
+      return;
+    }
+    if (look !== "trust" && !isActing) {
+      channel.observed("suspicion", `${look} after ${Math.round(silentMs)} ms of silence`, undefined, this.#peer);
     }
     if (look === "ping" && isActing && !connection.probe(nowMs)) this.#suspicion.notAsked(nowMs);
     this.#setSuspect(look !== "trust" && isActing);

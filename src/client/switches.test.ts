@@ -53,3 +53,35 @@ describe("switches", () => {
     assert.match(String(client.$explain("add")), /retry +off +by createSwitches/);
   });
 });
+
+describe("a mechanism that only observes", () => {
+  it("says what it would have done, and does nothing", async () => {
+    await using server = benchServer({
+      add() {
+        throw new Error("always");
+      },
+    });
+    const switches = createSwitches({ states: { retry: "observe" } });
+    await using client = createClient(Bench, (await server.listen(0)).address, { switches });
+    const seen: string[] = [];
+    using _listening = client.$on("observed", ({ mechanism, what }) => seen.push(`${mechanism}: ${what}`));
+    await assert.rejects(client.add({}), { code: "UNKNOWN" });
+    assert.deepEqual(seen, ["retry: repeated after UNKNOWN"]);
+    assert.equal(client.$channel.reliability()[0]?.extraLoadShare, 0);
+  });
+
+  it("may be the balancer's panic: off, a call waits while all are thought ill", async () => {
+    const { createBalancer } = await import("../policy/balance/balancer.ts");
+    const { Candidate } = await import("../policy/balance/candidate.ts");
+    const { seededRandom } = await import("../world/seeded-random.ts");
+    const peer = new Candidate();
+    peer.isReady = true;
+    peer.isHealthy = false;
+    const balancer = createBalancer({ kind: "p2c-ewma", random: seededRandom(1), gate: { admits: () => true } });
+    balancer.changed([peer], 0);
+    assert.equal(balancer.pick(0, undefined), peer);
+    balancer.mayPanic = false;
+    balancer.changed([peer], 0);
+    assert.equal(balancer.pick(0, undefined), undefined);
+  });
+});

@@ -17,25 +17,29 @@ interface Ending {
 export class HealthBoard {
   /** Names of the services that were asked about, a Watch each. */
   readonly asked: string[] = [];
-  /** Watches that are open now. */
-  open = 0;
   /** The next Watches get no answer. */
   isSilent = false;
   /** The next Watches fail with this, before a message. */
   failure: RpcError | undefined = undefined;
-  #status: number;
+  #status: ServingStatus;
   #changed: Gate<Ending | undefined> = gate();
+  /** Of the server that it was added to last: one that was killed does not end its own. */
+  #openHere: { count: number } = { count: 0 };
 
-  constructor(status: number = ServingStatus.SERVING) {
+  constructor(status: ServingStatus = ServingStatus.SERVING) {
     this.#status = status;
   }
 
-  get status(): number {
+  /** Watches that are open now. */
+  get open(): number {
+    return this.#openHere.count;
+  }
+  get status(): ServingStatus {
     return this.#status;
   }
 
   /** To all Watches, those that will be opened too. */
-  say(status: number): void {
+  say(status: ServingStatus): void {
     this.#status = status;
     this.#wake(undefined);
   }
@@ -46,6 +50,7 @@ export class HealthBoard {
   }
 
   add(server: Server): Server {
+    this.#openHere = { count: 0 };
     return server.service(Health, {
       check: () => ({ status: this.#status }),
       list: () => ({ statuses: {} }),
@@ -59,13 +64,14 @@ export class HealthBoard {
     open(ending);
   }
 
-  async *#watch(service: string, signal: AbortSignal): AsyncGenerator<{ status: number }> {
+  async *#watch(service: string, signal: AbortSignal): AsyncGenerator<{ status: ServingStatus }> {
     this.asked.push(service);
     if (this.failure !== undefined) throw this.failure;
     const left = new Promise<undefined>((resolve) => {
       signal.addEventListener("abort", () => resolve(undefined), { once: true });
     });
-    this.open += 1;
+    const here = this.#openHere;
+    here.count += 1;
     try {
       if (this.isSilent) await left;
       while (!signal.aborted) {
@@ -76,7 +82,7 @@ export class HealthBoard {
         if (ending !== undefined) return;
       }
     } finally {
-      this.open -= 1;
+      here.count -= 1;
     }
   }
 }

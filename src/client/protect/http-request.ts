@@ -46,12 +46,15 @@ export function requestFacts(input: FetchInput, init: FetchInit): RequestFacts |
 }
 
 function isRequest(input: FetchInput): input is Request {
-  return typeof input === "object" && "url" in input && "method" in input;
+  return typeof input === "object" && input !== null && "url" in input && "method" in input;
 }
 
 function urlOf(input: FetchInput): URL | undefined {
-  const text = isRequest(input) ? input.url : String(input);
-  return URL.parse(text) ?? undefined;
+  try {
+    return new URL(isRequest(input) ? input.url : String(input));
+  } catch {
+    return undefined;
+  }
 }
 
 function kindOf(method: string, request: Request | undefined, init: FetchInit): HttpKind {

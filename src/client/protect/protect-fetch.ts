@@ -51,13 +51,10 @@ export function protectFetch(options: ProtectFetchOptions): ProtectedFetch {
     const plan = facts === undefined ? undefined : plans.get(facts.kind);
     if (facts === undefined || plan === undefined) return base(input, init);
     const peer = protection.peers.use(facts.host);
-    return callProtected(
-      plan,
-      peer,
-      [input, init, facts.signal],
-      facts.canSendAgain,
-      facts.signal,
-    ) as Promise<Response>;
+    // What the call belongs to bounds the body as the caller's own signal does, when the call itself is over.
+    const outer = [facts.signal, scopes.getStore()?.signal].filter((each) => each !== undefined);
+    const args = [input, init, outer];
+    return callProtected(plan, peer, args, facts.canSendAgain, facts.signal) as Promise<Response>;
   };
   return Object.assign(call, {
     $explain: (kind: HttpKind) => {

@@ -44,6 +44,8 @@ export interface Balancer<C extends Candidate> {
   pick(nowMs: number, excluded: readonly C[] | undefined): C | undefined;
   /** Opinions are forgotten, for fewer than half are healthy. */
   readonly isPanicking: boolean;
+  /** False: opinions are never forgotten, and a call waits while all are thought ill. Holds from the next `changed` on. */
+  mayPanic: boolean;
 }
 
 /** What a balancer is made of. */
@@ -105,6 +107,7 @@ interface Part<C extends Candidate> {
 
 class GroupBalancer<C extends Candidate> implements Balancer<C> {
   isPanicking: boolean;
+  mayPanic: boolean;
   private readonly random: Random;
   private readonly zone: string | undefined;
   private readonly createGroup: () => Group<C>;
@@ -118,6 +121,7 @@ class GroupBalancer<C extends Candidate> implements Balancer<C> {
 
   constructor(random: Random, zone: string | undefined, create: () => Group<C>) {
     this.isPanicking = false;
+    this.mayPanic = true;
     this.random = random;
     this.zone = zone;
     this.createGroup = create;
@@ -139,7 +143,7 @@ class GroupBalancer<C extends Candidate> implements Balancer<C> {
     candidates.forEach(checkFacts);
     const ready = candidates.filter(({ isReady }) => isReady);
     const healthy = ready.filter(({ isHealthy }) => isHealthy);
-    this.isPanicking = healthy.length < ready.length * PANIC_SHARE;
+    this.isPanicking = this.mayPanic && healthy.length < ready.length * PANIC_SHARE;
     this.count(candidates, ready, nowMs);
     this.parts = this.partsOf(candidates, this.isPanicking ? ready : healthy);
     const shares = sharesOfParts(this.parts);
