@@ -25,12 +25,14 @@ export interface SlowPeerResult extends LoadFigures {
 export interface SlowPeerReport {
   readonly scenario: "slow-peer";
   readonly results: readonly SlowPeerResult[];
-  /** For Holdfast's defaults, if they were measured: no call late or failed, at most 0.1 % extra. */
+  /** For Holdfast's defaults, if they were measured for a minute or more: no call late or failed, at most 0.1 % extra. */
   readonly passed: boolean | undefined;
   readonly method: Readonly<Record<string, unknown>>;
 }
 
 export const extraShareMax = 0.001;
+/** What is extra is extra once, when the server becomes slow: a share of it needs the length that was published. */
+export const secondsMin = 60;
 const slowMs = 2_000;
 /** Servers by process. */
 const serversOf: readonly number[] = [3, 3, 3, 2];
@@ -52,7 +54,7 @@ export async function runSlowPeer(
   return {
     scenario: "slow-peer",
     results,
-    passed: own === undefined ? undefined : meetsGoal(own),
+    passed: own === undefined || options.seconds < secondsMin ? undefined : meetsGoal(own),
     method: {
       seconds: options.seconds,
       perSecond: options.perSecond,

@@ -19,6 +19,8 @@ export class CallAttempt extends ClientAttempt implements Outstanding {
   startedMs: number = Number.NaN;
   /** What was wrong with it, though it succeeded: seen by what only observes. */
   observed: Fault | undefined = undefined;
+  /** A connection has died under its call before: no other such call is sent to the same peer meanwhile. */
+  isMarked: boolean = false;
   isOutstanding: boolean = false;
   outstandingPrevious: Outstanding | undefined = undefined;
   outstandingNext: Outstanding | undefined = undefined;

@@ -534,6 +534,16 @@ export class ChannelCore implements PickGate<ClientPeer> {
     }
   }
 
+  /** The same, when this turn is over: what is being ended now is still where it was. */
+  placeLater(): void {
+    if (this.#waitingCount > 0) this.runtime.world.timers.afterTurn(() => this.peerHasRoom());
+  }
+
+  /** Peers that a call under which a connection has died may not go to: those that were tried, and those that have another such call. */
+  notAlone(tried: readonly ClientPeer[]): readonly ClientPeer[] {
+    return this.peers.filter((peer) => peer.marked > 0 || tried.includes(peer));
+  }
+
   /** A call that stands neither in the queue nor on a connection: it waits for a token, or between two attempts. */
   park(call: ClientCall): void {
     this.#parked.add(call);

@@ -42,6 +42,9 @@ const LATE_MS = 2;
 /** A peer that asks not to be called for longer is asked again after this. */
 const PUSHBACK_MAX_MS = 30_000;
 
+/** A call under which a connection has died waits so long for a peer that has no other such call. */
+const ALONE_MS = 250;
+
 /** What a header may hold (RFC 9113 section 8.2.1). */
 const TOKEN = /^[!-~](?:[ -~]*[!-~])?$/;
 
@@ -67,6 +70,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   #repeats: number = 0;
   #delayMs: number = 0;
   #marks: number = 0;
+  /** Until then it is to share a peer with no other call that is marked: if the peer dies too, only one of them was there. */
+  #aloneUntilMs: number = -Infinity;
   /** A server has asked not to repeat the call. */
   #isStopped: boolean = false;
   /** When the youngest attempt is overdue; when it has used up its own time. */
@@ -219,7 +224,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   place(nowMs: number): void {
     const { channel } = this;
     channel.start();
-    const peer = channel.pick(nowMs, this.#tried, this.isReplyStream, this.policy.gate);
+    const peer = channel.pick(nowMs, this.#excluded(nowMs), this.isReplyStream, this.policy.gate);
     if (peer !== undefined) {
       this.startOn(peer);
       return;
@@ -239,9 +244,14 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   pickAgain(nowMs: number): ClientPeer | undefined {
     const { channel } = this;
     const isGated = this.policy.gate;
-    const peer = channel.pick(nowMs, this.#tried, this.isReplyStream, isGated);
+    const peer = channel.pick(nowMs, this.#excluded(nowMs), this.isReplyStream, isGated);
     if (peer !== undefined || this.#tried === undefined) return peer;
-    return channel.pick(nowMs, undefined, this.isReplyStream, isGated);
+    const excluded = nowMs < this.#aloneUntilMs ? channel.notAlone([]) : undefined;
+    return channel.pick(nowMs, excluded, this.isReplyStream, isGated);
+  }
+
+  #excluded(nowMs: number): readonly ClientPeer[] | undefined {
+    return nowMs < this.#aloneUntilMs ? this.channel.notAlone(this.#tried ?? []) : this.#tried;
   }
 
   /** A peer takes the call. */
@@ -346,6 +356,10 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.attempt = attempt;
     this.last = attempt;
     peer.began(attempt, nowMs);
+    if (this.#marks > 0) {
+      attempt.isMarked = true;
+      peer.marked += 1;
+    }
     this.trail?.started(attempt, nowMs - this.createdMs);
     this.#armCopy(nowMs);
     if (!isFirst) this.rearm();
@@ -378,7 +392,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       this.#attemptByMs = Math.min(this.#attemptByMs, nowMs + policy.attemptTimeoutMs);
     }
     const { hedge } = policy;
-    if (hedge === false || this.channel.hedgeState === "off") return;
+    // What may have brought down a server is not sent to two at once.
+    if (hedge === false || this.channel.hedgeState === "off" || this.#marks > 0) return;
     const delayMs = this.#copyDelayMs(hedge, nowMs);
     this.#isCopyPostponed = false;
     this.#isOverdueUnknown = delayMs === Infinity;
@@ -483,6 +498,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       this.channel.detector?.observe(peer.record, state.index, OUTCOME_OK, tookMs, nowMs);
     }
     peer.ended(attempt);
+    if (state.knownGood.isDue(nowMs)) this.#noteGood(nowMs);
     peer.counters.attemptEnded(nowMs, true);
     state.counters.attemptEnded(nowMs, true);
     state.throttleOf(this.priority)?.accepted(nowMs);
@@ -494,6 +510,13 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       const told = { callId: this.id, peer: peer.describe(), code: "OK", tookMs, fault } as const;
       this.channel.events.emit("attempt.ended", nowMs, told);
     }
+  }
+
+  #noteGood(nowMs: number): void {
+    const only = this.onlyRequest;
+    if (only === undefined) return;
+    const { hash, bytes } = payloadHash(this.requestCodec, only.message);
+    this.method.state.knownGood.answered(hash, bytes, nowMs);
   }
 
   get #inFlight(): number {
@@ -550,7 +573,10 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.#remove(attempt);
     if (attempt.reached === "no") this.#unreached += 1;
     else this.counted += 1;
-    if (isMarked) this.#marks += 1;
+    if (isMarked && !this.#isKnownGood(attempt, nowMs)) {
+      this.#marks += 1;
+      this.#aloneUntilMs = nowMs + ALONE_MS;
+    }
     if ((attempt.retryAfterMs ?? 0) < 0) this.#isStopped = true;
     const { info } = this.method.plan;
     const isExpiredToken =
@@ -635,13 +661,13 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const { state } = this.method;
     const judgement = judgementOf(attempt, code, nowMs, state.p99Ms(nowMs), this.#stalledMs(attempt, nowMs));
     if (attempt.fault === "attempt-timeout") (attempt.connection.watcher as ConnectionWatch).gaveUp(attempt);
-    if (judgement.countsAsLoad) {
-      state.refused(this.priority, nowMs);
-    } else {
-      state.throttleOf(this.priority)?.accepted(nowMs);
-      // Whose callee it was does not matter to the choice: a peer that fails at once must not look like the fastest.
-      if (judgement.blame !== "caller" && judgement.blame !== "this-process") peer.failed(attempt, nowMs);
+    // A stream for which one connection had no slot says nothing of what the service can take: the call goes elsewhere (gRFC A6).
+    if (attempt.fault !== "stream-refused") {
+      if (judgement.countsAsLoad) state.refused(this.priority, nowMs);
+      else state.throttleOf(this.priority)?.accepted(nowMs);
     }
+    // Whose callee it was does not matter to the choice, nor whether it was a refusal: a peer that fails at once must not look like the fastest.
+    if (judgement.blame !== "caller" && judgement.blame !== "this-process") peer.failed(attempt, nowMs);
     peer.ended(attempt);
     peer.counters.attemptEnded(nowMs, false);
     state.counters.attemptEnded(nowMs, false);
@@ -667,6 +693,14 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       channel.tick.sweepNow(nowMs);
     }
     return attempt.reason === "CONNECTION_LOST" && !attempt.connection.hasGoneAway && !attempt.connection.isCondemned;
+  }
+
+  /** Requests like it were answered lately: the connection did not die of it. */
+  #isKnownGood(attempt: CallAttempt, nowMs: number): boolean {
+    const only = this.onlyRequest;
+    if (only === undefined) return false;
+    const { hash, bytes } = payloadHash(this.requestCodec, only.message);
+    return this.method.state.knownGood.excuses(hash, bytes, attempt.peer.target.id, nowMs);
   }
 
   /** It was on two connections that died without a word: it is not sent to a third. */

@@ -159,9 +159,7 @@ describe("a peer that offers checksums", () => {
   it("is not sent those of streams of requests, but that of the one request of a reply stream", () =>
     withPeer(
       (stream, number) =>
-        number === 3
-          ? answerOffering(stream, Buffer.concat([framed(FIVE), framed(FIVE)]), {})
-          : answerWell(stream),
+        number === 3 ? answerOffering(stream, Buffer.concat([framed(FIVE), framed(FIVE)]), {}) : answerWell(stream),
       async (client, requests) => {
         await client.add({});
         await client.up([{ index: 1 }, { index: 2 }]);
@@ -314,7 +312,8 @@ describe("integrity", () => {
         answerWrong,
         async (client, requests) => {
           for (let call = 0; call < 2; call++) assert.equal((await client.add({})).result, 5);
-          for (const { integrity, checksum } of requests) assert.deepEqual([integrity, checksum], [undefined, undefined]);
+          for (const { integrity, checksum } of requests)
+            assert.deepEqual([integrity, checksum], [undefined, undefined]);
         },
         options,
       ));
@@ -337,7 +336,10 @@ describe("integrity", () => {
         for (let call = 0; call < 2; call++) assert.equal((await client.add({ a: 1 })).result, 5);
         for (const { integrity, checksum } of requests) assert.deepEqual([integrity, checksum], ["crc32", undefined]);
         const told = ended.map(({ code, fault }) => [code, fault?.kind, fault?.text]);
-        assert.deepEqual(told, Array.from({ length: 2 }, () => ["OK", "corrupt", "its checksum is another"]));
+        assert.deepEqual(
+          told,
+          Array.from({ length: 2 }, () => ["OK", "corrupt", "its checksum is another"]),
+        );
         const [record] = calls.map((event) => event.record);
         assert.equal(record?.attempts[0]?.fault?.kind, "corrupt");
         assert.equal(record.savedBy, undefined);

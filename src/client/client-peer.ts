@@ -10,6 +10,7 @@ import { PeerPace } from "../policy/recover/stand-down.ts";
 import type { FieldToken } from "../wire/http2/hpack-encoder.ts";
 import type { ClientConnection } from "../wire/transport/client-connection.ts";
 import { type LinkOptions, type LinkOwner, PeerLink } from "../wire/transport/peer-link.ts";
+import type { CallAttempt } from "./call-attempt.ts";
 import type { ChannelCore } from "./channel-core.ts";
 import { ConnectionWatch } from "./connection-watch.ts";
 import type { HealthVote } from "./health-poll.ts";
@@ -39,6 +40,8 @@ export class ClientPeer extends Candidate implements LinkOwner {
   readonly isWatched: boolean;
   /** Connections that are suspected. */
   suspects: number;
+  /** Attempts here of calls under which a connection has died before: one at most, as long as that can be waited for. */
+  marked: number;
   hasBeenReady: boolean;
   /** When it came to be known, for rates. */
   readonly sinceMs: number;
@@ -59,6 +62,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
     this.isRemoved = false;
     this.isWatched = options.reuseCheckMs !== Infinity;
     this.suspects = 0;
+    this.marked = 0;
     this.hasBeenReady = false;
     this.sinceMs = nowMs;
     this.#vote = "absent";
@@ -119,6 +123,13 @@ export class ClientPeer extends Candidate implements LinkOwner {
     this.#vote = vote;
     if (vote !== before && healthPoll.changed(before, vote)) this.channel.healthBelievedAnew();
     return vote === "denied" ? healthPoll.isForgetting : isConnected && word === "serving";
+  }
+
+  override ended(attempt: CallAttempt): void {
+    super.ended(attempt);
+    if (!attempt.isMarked) return;
+    this.marked -= 1;
+    this.channel.placeLater();
   }
 
   linkReady(): void {

@@ -4,6 +4,7 @@
  */
 import type { MethodInfo, Priority } from "../call/method.ts";
 import { CallCounters } from "../observe/counters.ts";
+import { KnownGood } from "../policy/protect/known-good.ts";
 import { Throttle } from "../policy/protect/throttle.ts";
 import type { RetryBudget } from "../policy/recover/budget.ts";
 import { LatencySketch } from "../policy/recover/latency-sketch.ts";
@@ -26,6 +27,8 @@ export class MethodState {
   /** The service's, shared by its methods. */
   readonly budget: RetryBudget;
   readonly counters: CallCounters;
+  /** Requests that were answered lately. */
+  readonly knownGood: KnownGood;
   overdue: Overdue | undefined;
   #sketch: LatencySketch | undefined;
   #unsketched: number;
@@ -38,6 +41,7 @@ export class MethodState {
     this.index = index;
     this.budget = budget;
     this.counters = new CallCounters();
+    this.knownGood = new KnownGood();
     this.overdue = undefined;
     this.#sketch = undefined;
     this.#unsketched = 0;

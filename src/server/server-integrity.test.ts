@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import type { OutgoingHttpHeaders } from "node:http2";
 import { describe, it } from "node:test";
 import { crc32, deflateSync, gzipSync } from "node:zlib";
 import { type BenchHandlers, benchHandlers, startPair } from "../../test/calls/bench-service.ts";
@@ -14,6 +13,8 @@ const ECHO = "/bench.v1.Bench/Echo";
 const TWO_AND_THREE = Buffer.from([8, 2, 16, 3]);
 const FIVE = Buffer.from([8, 5]);
 const ASK = { "holdfast-integrity": "crc32" };
+
+type Headers = Readonly<Record<string, string | string[]>>;
 
 function checksumText(bytes: Uint8Array): string {
   return crc32(bytes).toString(16).padStart(8, "0");
@@ -131,7 +132,7 @@ describe("a request with a checksum", () => {
   it("that is its own is run, compressed or not, in one piece or in many, and it is no metadata of the handler's", () =>
     withServer(
       async (raw, ran) => {
-        const bodies: readonly [Buffer, OutgoingHttpHeaders][] = [
+        const bodies: readonly [Buffer, Headers][] = [
           [framed(TWO_AND_THREE), {}],
           [framed(gzipSync(TWO_AND_THREE), 1), { "grpc-encoding": "gzip" }],
           [framed(deflateSync(TWO_AND_THREE), 1), { "grpc-encoding": "deflate" }],
@@ -157,7 +158,10 @@ describe("a request with a checksum", () => {
       },
       {
         add({ a, b }, call) {
-          assert.deepEqual([...call.metadata].filter(([name]) => name.startsWith("holdfast-")), []);
+          assert.deepEqual(
+            [...call.metadata].filter(([name]) => name.startsWith("holdfast-")),
+            [],
+          );
           return { result: a + b };
         },
       },
@@ -171,7 +175,7 @@ describe("a request with a checksum", () => {
     }));
 
   const long = Buffer.from([0, 0x80, 0, 0, 4, ...TWO_AND_THREE]);
-  const altered: readonly [name: string, body: Buffer, headers: OutgoingHttpHeaders, words: RegExp][] = [
+  const altered: readonly [name: string, body: Buffer, headers: Headers, words: RegExp][] = [
     ["with another one", framed(TWO_AND_THREE), { "holdfast-crc": "12345678" }, /its checksum is another/],
     ["with one in upper case", framed(TWO_AND_THREE), { "holdfast-crc": "ABCDEF01" }, /its checksum is another/],
     ["with one too long", framed(TWO_AND_THREE), { "holdfast-crc": `${good}0` }, /its checksum is another/],
@@ -196,7 +200,10 @@ describe("a request with a checksum", () => {
           const answer = await raw.request(path, body, headers);
           assert.equal(statusOf(answer), "15", path);
           assert.match(decodeURIComponent(String(answer.header["grpc-message"])), words);
-          assert.match(decodeURIComponent(String(answer.header["grpc-message"])), /^the request was altered on its way/);
+          assert.match(
+            decodeURIComponent(String(answer.header["grpc-message"])),
+            /^the request was altered on its way/,
+          );
           assert.equal(answer.header["holdfast-not-run"], "1");
         }
         assert.equal(ran(), 0);

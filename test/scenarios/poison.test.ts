@@ -28,7 +28,7 @@ it(`x`, async () => {
     const host = `client${i}`;
     const client = cluster.client(SafeProbe, "shop", { host });
     const world = cluster.simulation.host(host);
-    steadyLoad(world, rate, () => client.unary({ body: Buffer.from("fine") }).then(() => { ok++; }, (e) => { const k = `${e.code} ${e.reason}`; bad[k] = (bad[k] ?? 0) + 1; }), i * 3);
+    steadyLoad(world, rate, () => client.unary({ body: Buffer.from(process.env.UNIQ ? `fine ${i} ${Math.random()}` : "fine") }).then(() => { ok++; }, (e) => { const k = `${e.code} ${e.reason}`; bad[k] = (bad[k] ?? 0) + 1; }), i * 3);
     if (i < poisons) world.timers.schedule(2000 + i * staggerMs, async () => {
       await client.unary({ body: Buffer.from("poison") }).then(() => outcomes.push("OK"), (e) => outcomes.push(`${e.code} ${e.reason}`));
       await client.unary({ body: Buffer.from("poison") }).then(() => again.push("OK"), (e) => again.push(`${e.code} ${e.reason} ${e.reached}`));

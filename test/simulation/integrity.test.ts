@@ -92,7 +92,10 @@ async function flipEach(rig: Rig, way: PayloadWay, body: Buffer, isNeutral: bool
     assert.equal(error.code, "DATA_LOSS", `bit ${bit}: ${error.message}`);
     assert.equal(error.reason, "CORRUPT", `bit ${bit}: ${error.message}`);
     assert.equal(error.reached, isRequest ? "no" : "yes", `bit ${bit}`);
-    assert.deepEqual(error.faults.map(({ kind, blame }) => [kind, blame]), [["corrupt", "network"]]);
+    assert.deepEqual(
+      error.faults.map(({ kind, blame }) => [kind, blame]),
+      [["corrupt", "network"]],
+    );
   }
   if (isNeutral) assert.ok(failures > bits / 2, `${failures} of ${bits} bits were noticed`);
   else assert.equal(failures, bits, "each was noticed");
@@ -188,7 +191,9 @@ describe("a message that was altered", () => {
   /** Two replicas, both of which have been called. */
   async function pair(
     contract: typeof Probe | typeof SafeProbe,
-    work: (rig: Omit<Rig, "client"> & { readonly client: Client<typeof Probe>; readonly peers: string[] }) => Promise<void>,
+    work: (
+      rig: Omit<Rig, "client"> & { readonly client: Client<typeof Probe>; readonly peers: string[] },
+    ) => Promise<void>,
   ): Promise<void> {
     await using cluster = createCluster();
     const seen: Buffer[] = [];
@@ -203,7 +208,12 @@ describe("a message that was altered", () => {
       }),
     );
     const network = damagedNetwork(cluster.world);
-    const options = { world: network.world, plaintext: true, balance: "round-robin", policy: { hedge: false } } as const;
+    const options = {
+      world: network.world,
+      plaintext: true,
+      balance: "round-robin",
+      policy: { hedge: false },
+    } as const;
     const client = createClient(contract, cluster.target("shop"), options) as Client<typeof Probe>;
     await cluster.settle(client.$channel.ready());
     await cluster.advance(10);

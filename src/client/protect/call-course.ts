@@ -8,6 +8,8 @@ import { judge, type Judgement } from "../../policy/detect/blame.ts";
 import { OUTCOME_IGNORED } from "../../policy/detect/outcome.ts";
 import { codeBits, decideRepeat, isOverload, mayCopy } from "../../policy/recover/attempts.ts";
 import { backoffDelayMs } from "../../policy/recover/backoff.ts";
+import { BEAT_MS } from "../self-beat.ts";
+import type { HedgeMoment } from "../policy/resolved-policy.ts";
 import { WheelEntry } from "../../wire/transport/timer-wheel.ts";
 import type { Timer } from "../../world/timers.ts";
 import { type AttemptFailure, attemptFailure, faultOf, showsHealth } from "./attempt-failure.ts";
@@ -16,6 +18,10 @@ import type { ProtectedCall } from "./protected-call.ts";
 
 /** A timer that comes so late found this process busy: the work may be done already, and its promise not looked at. */
 const LATE_MS = 2;
+/** An attempt at work of which too little is known is looked at again after this: by then more may be known. */
+const UNKNOWN_LOOK_MS = 100;
+/** A call that could not be copied asks for it again after this at the latest. */
+const ASK_AGAIN_MS_MAX = 1_000;
 
 /** Why the signal of an attempt aborts that nobody needs any more. */
 const OVERTAKEN = failure({ code: "CANCELLED", text: "another attempt has answered first" });
@@ -34,6 +40,8 @@ export class CallCourse extends WheelEntry {
   #isStopped: boolean;
   #copyAtMs: number;
   #isCopyPostponed: boolean;
+  /** When it began, the work had not yet shown how long it takes. */
+  #isOverdueUnknown: boolean;
   #attemptByMs: number;
   #backoffUntilMs: number;
   /** Keeps the process alive between two attempts. */
@@ -51,6 +59,7 @@ export class CallCourse extends WheelEntry {
     this.#isStopped = false;
     this.#copyAtMs = Infinity;
     this.#isCopyPostponed = false;
+    this.#isOverdueUnknown = false;
     this.#attemptByMs = Infinity;
     this.#backoffUntilMs = Infinity;
     this.#hold = undefined;
@@ -78,16 +87,22 @@ export class CallCourse extends WheelEntry {
 
   /** When the youngest attempt will be overdue, or has used up its own time. */
   #expect(attempt: ProtectedAttempt, nowMs: number): void {
-    const { plan, state } = this.#call;
+    const { hedge, attemptTimeoutMs } = this.#call.plan.policy;
     const startedMs = attempt.startedMs ?? nowMs;
-    const { hedge, attemptTimeoutMs } = plan.policy;
     this.#attemptByMs = Math.min(this.#attemptByMs, startedMs + attemptTimeoutMs);
     if (hedge === false) return;
+    const delayMs = this.#copyDelayMs(hedge, nowMs);
     this.#isCopyPostponed = false;
-    if (hedge.kind === "fixed") this.#copyAtMs = startedMs + hedge.afterMs;
-    else if (state.overdue === undefined) this.#copyAtMs = Infinity;
-    else if (hedge.kind === "overdue") this.#copyAtMs = startedMs + state.overdue.delayMs(nowMs);
-    else this.#copyAtMs = startedMs + state.overdue.quantileMs(nowMs, hedge.quantile);
+    this.#isOverdueUnknown = delayMs === Infinity;
+    this.#copyAtMs = startedMs + (delayMs === Infinity ? UNKNOWN_LOOK_MS : delayMs);
+  }
+
+  /** After how long an attempt is overdue; Infinity until the work has shown how long it takes. */
+  #copyDelayMs(hedge: HedgeMoment, nowMs: number): number {
+    if (hedge.kind === "fixed") return hedge.afterMs;
+    const { overdue } = this.#call.state;
+    if (overdue === undefined) return Infinity;
+    return hedge.kind === "overdue" ? overdue.delayMs(nowMs) : overdue.quantileMs(nowMs, hedge.quantile);
   }
 
   // ----------------------------------------------------------------------------------------------- attempts
@@ -183,10 +198,17 @@ export class CallCourse extends WheelEntry {
       hadMs: ageOf(attempt, nowMs),
       p99Ms: state.p99Ms(nowMs),
       isCancelledByUs: failed.isOurs,
-      stalledMs: plan.protection.stalledMsSince(nowMs - ageOf(attempt, nowMs)),
+      stalledMs: this.#stalledMs(attempt, nowMs),
       phase: failed.phase,
       retryAfterMs: failed.retryAfterMs,
     });
+  }
+
+  #stalledMs(attempt: ProtectedAttempt, nowMs: number): number {
+    const { plan, times } = this.#call;
+    // Of a stall that is not over, the call's own timer may be the first to tell.
+    if (times !== undefined && nowMs - times.deadlineMs > BEAT_MS) return ageOf(attempt, nowMs);
+    return plan.protection.stalledMsSince(nowMs - ageOf(attempt, nowMs));
   }
 
   #tellGate(attempt: ProtectedAttempt, failed: AttemptFailure, { outcome }: Judgement, nowMs: number): void {
@@ -275,30 +297,57 @@ export class CallCourse extends WheelEntry {
       this.#copyAtMs = nowMs + 1;
       return;
     }
-    const call = this.#call;
-    const { plan, peer, attempt } = call;
-    const { protection, policy, info } = plan;
-    const { hedge } = policy;
+    const { attempt, plan } = this.#call;
+    const { hedge } = plan.policy;
     this.#copyAtMs = Infinity;
     if (hedge === false || attempt === undefined) return;
+    if (this.#isOverdueUnknown) {
+      const delayMs = this.#copyDelayMs(hedge, nowMs);
+      this.#isOverdueUnknown = delayMs === Infinity;
+      const dueMs = (attempt.startedMs ?? nowMs) + delayMs;
+      if (dueMs > nowMs) {
+        this.#copyAtMs = delayMs === Infinity ? askAgainMs(attempt, nowMs) : dueMs;
+        return;
+      }
+    }
+    if (!this.#isCopyable(hedge.copiesMax, nowMs)) return;
+    if (this.#mayBurden(nowMs)) this.#copy(attempt, nowMs);
+    // What stood in the way may pass: an empty budget, a gate that is shut.
+    else this.#copyAtMs = askAgainMs(attempt, nowMs);
+  }
+
+  /** Whether the call may have a copy, as far as its own facts say. */
+  #isCopyable(copiesMax: number, nowMs: number): boolean {
+    const call = this.#call;
     const inFlight = this.#inFlight;
-    const isAllowed = mayCopy({
-      effect: info.effect,
+    return mayCopy({
+      effect: call.plan.info.effect,
       isCommitted: false,
       canSendAgain: call.canSendAgain && !this.#isStopped,
       mayRepeat: call.mayRepeat,
       attempts: this.counted + inFlight,
-      attemptsMax: policy.attemptsMax,
+      attemptsMax: call.plan.policy.attemptsMax,
       inFlight,
-      copiesMax: hedge.copiesMax,
-      isStandingDown: peer.isStandingDown(nowMs),
+      copiesMax,
+      isStandingDown: call.peer.isStandingDown(nowMs),
     });
-    if (!isAllowed || (policy.gate && !peer.breaker.wouldAdmit(nowMs))) return;
-    if (!protection.budget.takeCopy(nowMs)) return;
+  }
+
+  /** Whether the peer and the budget bear a copy, which is then taken from the budget. */
+  #mayBurden(nowMs: number): boolean {
+    const { plan, peer } = this.#call;
+    if (plan.policy.gate && !peer.breaker.wouldAdmit(nowMs)) return false;
+    return plan.protection.budget.takeCopy(nowMs);
+  }
+
+  #copy(attempt: ProtectedAttempt, nowMs: number): void {
+    const call = this.#call;
+    const { protection, info } = call.plan;
     protection.counters.copies += 1;
     if (protection.events.isHeard) {
       const afterMs = ageOf(attempt, nowMs);
-      protection.events.emit("hedge", nowMs, { callId: call.id, method: info, afterMs, peer: peer.describe() });
+      const peer = call.peer.describe();
+      protection.events.emit("hedge", nowMs, { callId: call.id, method: info, afterMs, peer });
     }
     this.#start("hedge", nowMs);
   }
@@ -389,6 +438,11 @@ export class CallCourse extends WheelEntry {
 
 function ageOf({ startedMs }: ProtectedAttempt, nowMs: number): number {
   return startedMs === undefined ? 0 : nowMs - startedMs;
+}
+
+/** When an attempt has waited twice as long as now, or in a second. */
+function askAgainMs(attempt: ProtectedAttempt, nowMs: number): number {
+  return nowMs + Math.min(ASK_AGAIN_MS_MAX, Math.max(LATE_MS, ageOf(attempt, nowMs)));
 }
 
 /** Whether a failure is an answer that another attempt would get too, and not one of those that it may mend. */

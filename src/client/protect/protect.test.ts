@@ -3,6 +3,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { describe, it } from "node:test";
 import { RpcError } from "../../call/error.ts";
 import { protect } from "./protect.ts";
+import { turns } from "../../../test/calls/gate.ts";
 import { rpcError, virtualRig } from "./testdata/virtual-work.ts";
 
 describe("a protected function", () => {
@@ -110,7 +111,8 @@ describe("a protected function", () => {
     const second = user.run("bob", () => call());
     await rig.settle(Promise.all([first, second]));
     assert.equal(seen.length, 6);
-    assert.deepEqual(seen.toSorted(), ["alice", "alice", "alice", "bob", "bob", "bob"]);
+    assert.equal(seen.filter((name) => name === "alice").length, 3);
+    assert.equal(seen.filter((name) => name === "bob").length, 3);
     assert.equal(user.getStore(), undefined);
   });
 });
@@ -149,7 +151,7 @@ describe("work that misbehaves", () => {
     );
     await rig.fails(call());
     await rig.sim.advance(500);
-    await new Promise<void>((resolve) => rig.world.timers.afterTurn(resolve) ?? void rig.sim.advance(1));
+    await turns(2);
     process.off("unhandledRejection", note);
     assert.deepEqual(unhandled, []);
     assert.equal(rig.begun.length, 1);
@@ -314,7 +316,7 @@ describe("options that are wrong", () => {
     [
       { name: "pay.charge", retry: { attemptsMax: 0 } },
       RangeError,
-      "retry.attemptsMax must be an integer in 1..10 or Infinity, got 0",
+      "retry.attemptsMax must be 1..10 or Infinity, got 0",
     ],
     [{ name: "a", tiemoutMs: 5 }, TypeError, 'unknown key "tiemoutMs", did you mean "timeoutMs"?'],
     [
@@ -353,9 +355,7 @@ describe("options that are wrong", () => {
 
   it("a peer that is no text, or none that throws, rejects the call", async () => {
     const { world, settle } = virtualRig();
-    const call = protect({ name: "a", world, peer: (key: unknown) => key as string }, (_attempt, _key: unknown) =>
-      work(),
-    );
+    const call = protect({ name: "a", world, peer: (...[key]) => key as string }, (_attempt, _key: unknown) => work());
     await assert.rejects(settle(call(7)), { name: "TypeError", message: "peer must return a text, got 7" });
     await assert.rejects(settle(call("")), { message: "peer must return 1..1024 characters, got 0" });
     await assert.rejects(settle(call("x".repeat(1_025))), { message: "peer must return 1..1024 characters, got 1025" });

@@ -49,7 +49,8 @@ export class ProtectedPeer {
   isStandingDown(nowMs: number): boolean {
     if (nowMs >= this.#lookAtMs) {
       this.#lookAtMs = nowMs + LOOK_EVERY_MS;
-      this.#standDown.look([this.pace], nowMs);
+      // It stands for all that is behind it: its word is enough, where among several peers one word is not.
+      this.#standDown.look([this.pace, this.pace], nowMs);
     }
     return this.#standDown.isDown;
   }

@@ -10,7 +10,7 @@ import type { World } from "../../world/world.ts";
 import type { BudgetOptions } from "../options.ts";
 import type { Resolution, ResolvedPolicy } from "../policy/resolved-policy.ts";
 import { presetRows } from "../policy/presets.ts";
-import { type SelfBeat, selfBeatOf } from "../self-beat.ts";
+import { BEAT_MS, type SelfBeat, selfBeatOf } from "../self-beat.ts";
 import type { AttemptFailure } from "./attempt-failure.ts";
 import { type FreshCalls, freshCallsOf } from "./fresh-calls.ts";
 import type { Attempt } from "./protected-attempt.ts";
@@ -53,10 +53,10 @@ export class Protection {
     this.events.emit("ejection", nowMs, { peer: peer.describe(), kind, why, untilMs, isEnforced: true });
   }
 
-  /** How long this process stood still since a moment, if it did. */
+  /** How long this process stood still since a moment, at most: the beat that showed it was due after it had begun. */
   stalledMsSince(sinceMs: number): number {
-    const { watch } = this.beat;
-    return watch.stalledUntilMs >= sinceMs ? watch.lastStallMs : 0;
+    const { stalledUntilMs, lastStallMs } = this.beat.watch;
+    return stalledUntilMs >= sinceMs ? lastStallMs + BEAT_MS : 0;
   }
 }
 

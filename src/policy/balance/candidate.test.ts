@@ -162,6 +162,17 @@ describe("a failure", () => {
     assert.ok(ill.costNowMs(20_000) >= 200, String(ill.costNowMs(20_000)));
   });
 
+  it("costs twice the time it took, and each time twice that, where nobody has answered yet", () => {
+    const peers = readyPeers(2);
+    const [untried, ill] = peers as [Candidate, Candidate];
+    balancerOf("p2c-ewma", peers);
+    fail(ill, 1, 0);
+    near(ill.costNowMs(1), 2);
+    fail(ill, 1, 1);
+    near(ill.costNowMs(2), 4);
+    assert.ok(untried.load(2) < ill.load(2), "the untried one goes first");
+  });
+
   it("costs its own latency if that is more, and 5 s at most", () => {
     const peer = readyPeer();
     balancerOf("p2c-ewma", [peer]);

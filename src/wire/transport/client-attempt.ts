@@ -523,7 +523,8 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
   #difference(): string | undefined {
     const deframer = this.#deframer;
     if (deframer?.error === "too-large") {
-      if (isLengthDoubtful(deframer, this.#partBytes, this.owner.messageBytesMax, true)) return "its length was altered";
+      if (isLengthDoubtful(deframer, this.#partBytes, this.owner.messageBytesMax, true))
+        return "its length was altered";
       this.inboxBroken("too-large", undefined);
       return undefined;
     }

@@ -39,8 +39,8 @@ export interface LinkOwner {
   linkHasRoom(link: PeerLink): void;
   connectionOpened(connection: ClientConnection): void;
   connectionProbed(connection: ClientConnection, rttMs: number): void;
-  /** It takes no more calls, for its peer has said so. */
-  connectionDraining(connection: ClientConnection): void;
+  /** It takes no more calls, for its peer has said so: for owners that have something of their own on it. */
+  connectionDraining?(connection: ClientConnection): void;
   connectionEnded(connection: ClientConnection, text: string, wasReady: boolean): void;
   /** Any peer is ready. */
   readonly isAnyReady: boolean;
@@ -224,7 +224,7 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     if (isTooManyPings && this.#options.keepaliveMs === "adaptive") this.#keepaliveMs *= 2;
     if (this.state === "closed" || !this.#remove(connection)) return;
     this.#draining.add(connection);
-    this.#owner.connectionDraining(connection);
+    this.#owner.connectionDraining?.(connection);
     this.#lost();
   }
 

@@ -1,0 +1,169 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { manualWorld, type ManualWorld } from "../../../test/calls/manual-world.ts";
+import type { Socket, SocketEvents } from "../../world/network.ts";
+import { DEFAULT_HTTP2_LIMITS } from "../http2/limits.ts";
+import type { ClientConnection } from "./client-connection.ts";
+import { type LinkOwner, PeerLink } from "./peer-link.ts";
+import { runtimeOf } from "./runtime.ts";
+
+const SETTINGS = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+/** Last id 2^31 - 1, NO_ERROR. */
+const GOAWAY = Buffer.from([0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+
+/** The peer's end of one dial, as the test plays it. */
+class Dialled implements Socket {
+  readonly queuedBytes = 0;
+  readonly localAddress = "here";
+  readonly remoteAddress = "there";
+  readonly tls = undefined;
+  readonly events: SocketEvents;
+  isClosed = false;
+
+  constructor(events: SocketEvents) {
+    this.events = events;
+  }
+  write(): void {}
+  writeAll(): void {}
+  pause(): void {}
+  resume(): void {}
+  end(): void {}
+  destroy(): void {
+    this.close();
+  }
+  close(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.events.closed({ phase: "connect", code: "ECONNREFUSED", text: "refused" });
+  }
+}
+
+class Owner implements LinkOwner {
+  isAnyReady = false;
+  readonly open = new Set<ClientConnection>();
+  linkReady(): void {}
+  linkLost(): void {}
+  linkFailed(): void {}
+  linkHasRoom(): void {}
+  connectionOpened(connection: ClientConnection): void {
+    this.open.add(connection);
+  }
+  connectionProbed(): void {}
+  connectionDraining(): void {}
+  connectionEnded(connection: ClientConnection): void {
+    this.open.delete(connection);
+  }
+}
+
+function makeLink(world: ManualWorld): { link: PeerLink; dialled: Dialled[]; owner: Owner } {
+  const dialled: Dialled[] = [];
+  const owner = new Owner();
+  const dial = (events: SocketEvents): Socket => {
+    const socket = new Dialled(events);
+    dialled.push(socket);
+    return socket;
+  };
+  const link = new PeerLink(runtimeOf(world), "peer:1", dial, owner, {
+    connectTimeoutMs: 1_000,
+    keepaliveMs: Infinity,
+    perPeerMax: 3,
+    reuseCheckMs: Infinity,
+    limits: DEFAULT_HTTP2_LIMITS,
+    isTls: false,
+  });
+  return { link, dialled, owner };
+}
+
+/** What must hold whatever has happened: no state is a dead end. */
+function check(link: PeerLink, dialled: readonly Dialled[], waiting: number): void {
+  const underway = dialled.filter(({ isClosed }) => !isClosed).length;
+  assert.equal(link.state === "ready", link.connections.length > 0, `${link.state} with ${link.connections.length}`);
+  assert.ok(link.connections.length <= 3);
+  assert.ok(link.connections.every((connection) => connection.isReady && !connection.isDraining && !connection.isClosed));
+  if (link.state === "connecting") assert.ok(underway > 0 && waiting > 0, "a dial is underway, and a timer bounds it");
+  if (link.state === "backoff") assert.ok(link.isArmed, "the next dial has its time");
+  if (link.state !== "backoff") assert.ok(!link.isArmed);
+}
+
+type Step = "answer" | "lose" | "goaway" | "pass" | "long" | "grow" | "hurry";
+
+describe("the way to a peer", () => {
+  const steps = fc.array(
+    fc.record({
+      step: fc.constantFrom<Step>("answer", "lose", "goaway", "pass", "long", "grow", "hurry"),
+      which: fc.nat(7),
+    }),
+    { maxLength: 60 },
+  );
+
+  it("never stands in a state that nothing ends, whatever its connections do", () => {
+    fc.assert(
+      fc.property(steps, (script) => {
+        const world = manualWorld();
+        const { link, dialled } = makeLink(world);
+        link.connect();
+        for (const { step, which } of script) {
+          const alive = dialled.filter(({ isClosed }) => !isClosed);
+          const socket = alive[which % Math.max(1, alive.length)];
+          if (step === "answer") {
+            socket?.events.opened();
+            socket?.events.data(SETTINGS);
+          } else if (step === "lose") socket?.close();
+          else if (step === "goaway") socket?.events.data(GOAWAY);
+          else if (step === "pass") world.advance(50);
+          else if (step === "long") world.advance(130_000);
+          else if (step === "hurry") link.hurry();
+          else for (let i = 0; i < 90; i++) link.take(world.clock.monotonicMs(), false)?.engine.openStream({}, 0);
+          check(link, dialled, world.waiting);
+        }
+        // Whatever it was, a peer that answers again is ready within the longest wait of the backoff.
+        for (let i = 0; i < 200 && link.state !== "ready"; i++) {
+          for (const each of dialled) {
+            if (each.isClosed) continue;
+            each.events.opened();
+            each.events.data(SETTINGS);
+          }
+          world.advance(1_000);
+        }
+        assert.equal(link.state, "ready");
+        link.close(false);
+        assert.equal(link.state, "closed");
+        // A goodbye whose peer does not close is cut a second later.
+        world.advance(1_010);
+        assert.ok(dialled.every(({ isClosed }) => isClosed), "a socket is left open");
+        assert.equal(link.connectionCount, 0);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("dials at once after a connection that lived, and by backoff from a peer that refuses; new evidence ends the wait", () => {
+    const world = manualWorld();
+    const { link, dialled } = makeLink(world);
+    link.connect();
+    dialled[0]?.events.opened();
+    dialled[0]?.events.data(SETTINGS);
+    world.advance(10_000);
+    dialled[0]?.close();
+    assert.equal(dialled.length, 2);
+    dialled[1]?.close();
+    assert.equal(link.state, "backoff");
+    const inMs = link.redialAtMs - world.clock.monotonicMs();
+    assert.ok(inMs >= 800 && inMs <= 1_200, String(inMs));
+    link.hurry();
+    assert.equal(dialled.length, 3);
+    assert.equal(link.state, "connecting");
+  });
+
+  it("gives a peer that accepts and says nothing its connect timeout, then goes on (grpc-node#2785)", () => {
+    const world = manualWorld();
+    const { link, dialled } = makeLink(world);
+    link.connect();
+    dialled[0]?.events.opened();
+    world.advance(1_010);
+    assert.equal(dialled[0]?.isClosed, true);
+    assert.match(link.failure?.text ?? "", /did not send its HTTP\/2 SETTINGS within 1000 ms/);
+    assert.ok(link.state === "backoff" || dialled.length === 2);
+  });
+});
