@@ -32,6 +32,8 @@ import type { PeerTarget } from "./target.ts";
 /** Calls that may wait for a peer or a stream at once. */
 const WAITING_MAX = 10_000;
 
+/** Servers that die so soon one after the other may die of the same. */
+const DYING_MS = 1_000;
 /** So long after its beginning an outage of all peers is waited through; a longer one fails calls at once. */
 const OUTAGE_MS = 10_000;
 /** Tokens are numbered for the whole process: one for each authority, as far as there are not too many. */
@@ -537,6 +539,11 @@ export class ChannelCore implements PickGate<ClientPeer> {
   /** The same, when this turn is over: what is being ended now is still where it was. */
   placeLater(): void {
     if (this.#waitingCount > 0) this.runtime.world.timers.afterTurn(() => this.peerHasRoom());
+  }
+
+  /** Another peer than those that were tried has died a moment ago: servers die of something else than this call. */
+  isDyingElsewhere(nowMs: number, peer: ClientPeer, tried: readonly ClientPeer[]): boolean {
+    return this.peers.some((other) => nowMs - other.diedAtMs < DYING_MS && other !== peer && !tried.includes(other));
   }
 
   /** Peers that a call under which a connection has died may not go to: those that were tried, and those that have another such call. */

@@ -573,7 +573,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.#remove(attempt);
     if (attempt.reached === "no") this.#unreached += 1;
     else this.counted += 1;
-    if (isMarked && !this.#isKnownGood(attempt, nowMs)) {
+    if (isMarked && !this.#isExcused(attempt, nowMs)) {
       this.#marks += 1;
       this.#aloneUntilMs = nowMs + ALONE_MS;
     }
@@ -695,8 +695,9 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     return attempt.reason === "CONNECTION_LOST" && !attempt.connection.hasGoneAway && !attempt.connection.isCondemned;
   }
 
-  /** Requests like it were answered lately: the connection did not die of it. */
-  #isKnownGood(attempt: CallAttempt, nowMs: number): boolean {
+  /** The connection did not die of it: other servers die without it, or requests like it were answered lately. */
+  #isExcused(attempt: CallAttempt, nowMs: number): boolean {
+    if (this.channel.isDyingElsewhere(nowMs, attempt.peer, this.#tried ?? [])) return true;
     const only = this.onlyRequest;
     if (only === undefined) return false;
     const { hash, bytes } = payloadHash(this.requestCodec, only.message);

@@ -42,6 +42,8 @@ export class ClientPeer extends Candidate implements LinkOwner {
   suspects: number;
   /** Attempts here of calls under which a connection has died before: one at most, as long as that can be waited for. */
   marked: number;
+  /** When a connection to it died last without a word. */
+  diedAtMs: number;
   hasBeenReady: boolean;
   /** When it came to be known, for rates. */
   readonly sinceMs: number;
@@ -63,6 +65,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
     this.isWatched = options.reuseCheckMs !== Infinity;
     this.suspects = 0;
     this.marked = 0;
+    this.diedAtMs = -Infinity;
     this.hasBeenReady = false;
     this.sinceMs = nowMs;
     this.#vote = "absent";
@@ -159,6 +162,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
   }
   connectionEnded(connection: ClientConnection, text: string, wasReady: boolean): void {
     (connection.watcher as ConnectionWatch | undefined)?.stop();
+    if (wasReady && !connection.hasGoneAway && !connection.isCondemned) this.diedAtMs = this.channel.nowMs();
     this.health?.look();
     this.channel.connectionChanged(this, "closed", wasReady ? text : `it was not made: ${text}`);
     if (this.isRemoved) this.channel.peerLeft(this);

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { describe, it } from "node:test";
+import { promisify } from "node:util";
 import { createChannel, RpcError } from "holdfast";
 import type { PeerInit, Resolver } from "holdfast/discover";
 import { createCluster } from "holdfast/testing";
@@ -8,6 +10,18 @@ import { pause, Probe, timed } from "../../test/simulation/probe-cluster.ts";
 import { runtimeOf } from "../wire/transport/runtime.ts";
 
 const health = { service: "" } as const;
+
+/** Nobody closes the client. The server is in the process, and has no socket that would keep it alive. */
+const PROGRAM = `
+  import { createClient, createServer } from "holdfast";
+  import { HealthBoard } from "./test/calls/health-service.ts";
+  import { Bench, benchHandlers } from "./test/calls/bench-service.ts";
+  const board = new HealthBoard();
+  const server = board.add(createServer({ drain: { signals: [] } }).service(Bench, benchHandlers));
+  const client = createClient(Bench, server, { health: { service: "" } });
+  await client.add({ a: 1, b: 2 });
+  console.log(board.open);
+`;
 
 describe("a Watch is no call", () => {
   it("it is not opened where the peer allows one stream, and leaves one where it allows two", async () => {
@@ -181,5 +195,11 @@ describe("a Watch is no call", () => {
       [0, 1],
     );
     await cluster.settle(channel.close());
+  });
+
+  it("it does not keep a process alive", async () => {
+    const node = ["--conditions=holdfast-source", "--input-type=module-typescript", "-e", PROGRAM];
+    const { stdout } = await promisify(execFile)(process.execPath, node, { timeout: 20_000 });
+    assert.equal(stdout, "1\n");
   });
 });

@@ -305,6 +305,49 @@ describe("a Watch", () => {
     assert.deepEqual(await servers(cluster, call, shop), [0, 1]);
   });
 
+  it("of a peer that is kept from calls does not hold for ever on a dead connection: within about a minute it is found out", async () => {
+    for (const seed of [1, 2, 3]) {
+      await using cluster = createCluster({ seed });
+      const shop = serveShop(cluster, 3);
+      const client = cluster.client(Probe, "shop", { health, balance });
+      const call = () => client.unary({});
+      await cluster.settle(call());
+      shop.boards[0]?.say(NOT_SERVING);
+      await cluster.advance(1_000);
+      cluster.simulation.crash("shop/0", { isMachine: true });
+      shop.boards[0]?.say(SERVING);
+      await cluster.advance(1_000);
+      cluster.simulation.restart("shop/0");
+      await cluster.advance(10_000);
+      assert.deepEqual(await servers(cluster, call, shop), [1, 2], "nobody has told the client");
+      await cluster.advance(65_000);
+      assert.deepEqual(await servers(cluster, call, shop), [0, 1, 2], `seed ${seed}`);
+    }
+  });
+
+  it("of a peer that is kept from calls and lives stays as it is, however long that lasts", async () => {
+    await using cluster = createCluster();
+    const shop = serveShop(cluster, 3);
+    const client = cluster.client(Probe, "shop", { health, balance });
+    await cluster.settle(client.unary({}));
+    shop.boards[0]?.say(NOT_SERVING);
+    await cluster.advance(1_000);
+    const seen: string[] = [];
+    client.$on("peer.changed", ({ health: word }) => seen.push(word));
+    client.$on("connection.changed", ({ peer, state }) => seen.push(`${peer.id} ${state}`));
+    await cluster.advance(3_600_000);
+    // The others' connections are idle: nobody asks them anything.
+    assert.deepEqual(seen, []);
+    const asked = shop.boards.map((board) => board.asked.length);
+    assert.ok((asked[0] ?? 0) >= 58 && (asked[0] ?? 0) <= 61, `asked once a minute: ${asked.join()}`);
+    assert.deepEqual(asked.slice(1), [1, 1]);
+    assert.equal(shop.boards[0]?.open, 1);
+    assert.equal(client.$channel.peers()[0]?.connections, 1);
+    shop.boards[0]?.say(SERVING);
+    await cluster.advance(ROUND_TRIP_MS);
+    assert.deepEqual(seen, ["ready"]);
+  });
+
   it("leaves a connection whose server says goodbye: it does not hold up the drain", async () => {
     await using cluster = createCluster();
     const shop = serveShop(cluster, 2, { drain: { signals: [], propagationMs: 0 } });

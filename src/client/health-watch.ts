@@ -21,6 +21,11 @@ export type HealthWord = "awaited" | "serving" | "denied";
 export const ANSWER_TIMEOUT_MS = 1_000;
 /** Between the beginnings of two Watches on a connection: a server that ends each of them after its first message is not asked in a loop. */
 const REOPEN_MS = 1_000;
+/**
+ * A peer that is kept from calls, and silent for so long, is asked again. Nothing else would find out that its connection is dead: no
+ * call is sent there, and the word that keeps them away would hold for ever.
+ */
+const DOUBT_MS = 60_000;
 /** Streams that a peer must allow: a Watch never takes the only place that a call could have. */
 const STREAMS_MIN = 2;
 
@@ -37,7 +42,7 @@ export class HealthWatch extends WheelEntry implements HealthListener {
   #connection: ClientConnection | undefined;
   #stream: HealthStream | undefined;
   #openedAtMs: number;
-  #waitsFor: "answer" | "reopen";
+  #waitsFor: "answer" | "reopen" | "doubt";
   #isStopped: boolean;
 
   /** A peer that has calls already keeps them until it says otherwise. */
@@ -93,7 +98,12 @@ export class HealthWatch extends WheelEntry implements HealthListener {
     this.#peer.channel.runtime.wheel.cancel(this);
     this.#state = this.#step(eventOf(status)).state;
     this.#isSaid = true;
-    this.#turn(this.#state.isServing ? "serving" : "denied", this.#state.isServing ? "" : this.#sayingOf(status));
+    if (this.#state.isServing) {
+      this.#turn("serving", "");
+    } else {
+      this.#arm("doubt", this.#peer.channel.nowMs() + DOUBT_MS);
+      this.#turn("denied", this.#sayingOf(status));
+    }
   }
 
   healthEnded(code: number, text: string): void {
@@ -119,15 +129,40 @@ export class HealthWatch extends WheelEntry implements HealthListener {
   }
 
   expired(nowMs: number): void {
-    if (this.#waitsFor === "reopen") {
-      this.#state = this.#step("retryDue").state;
-      this.#open();
+    switch (this.#waitsFor) {
+      case "reopen":
+        this.#state = this.#step("retryDue").state;
+        this.#open();
+        return;
+      case "doubt":
+        this.#doubt(nowMs);
+        return;
+      case "answer":
+        this.#unanswered(nowMs);
+    }
+  }
+
+  #doubt(nowMs: number): void {
+    const dueMs = (this.#connection as ClientConnection).receivedAtMs + DOUBT_MS;
+    if (dueMs > nowMs) {
+      this.#arm("doubt", dueMs);
       return;
     }
-    // What it said of itself before holds. That its Watch failed before says nothing any more: this one does not.
-    if (this.word === "denied" && this.#isSaid) return;
-    const silentMs = Math.round(nowMs - this.#openedAtMs);
-    this.#turn("serving", `its health service has not answered for ${silentMs} ms`);
+    this.#leave();
+    this.#open();
+  }
+
+  #unanswered(nowMs: number): void {
+    const silentMs = nowMs - this.#openedAtMs;
+    if (this.word !== "denied" || !this.#isSaid) {
+      // That its Watch failed before says nothing any more: this one does not.
+      this.#turn("serving", `its health service has not answered for ${Math.round(silentMs)} ms`);
+      return;
+    }
+    // What it said of itself holds, if it is there at all.
+    const connection = this.#connection as ClientConnection;
+    if (connection.receivedAtMs < this.#openedAtMs) connection.prove(nowMs);
+    this.#arm("doubt", nowMs + DOUBT_MS);
   }
 
   #open(): void {
@@ -160,7 +195,7 @@ export class HealthWatch extends WheelEntry implements HealthListener {
     this.#turn("serving", why);
   }
 
-  #arm(waitsFor: "answer" | "reopen", dueMs: number): void {
+  #arm(waitsFor: "answer" | "reopen" | "doubt", dueMs: number): void {
     this.#waitsFor = waitsFor;
     this.#peer.channel.runtime.wheel.arm(this, dueMs);
   }

@@ -17,7 +17,7 @@ interface Ending {
 export class HealthBoard {
   /** Names of the services that were asked about, a Watch each. */
   readonly asked: string[] = [];
-  /** The next Watches get no answer. */
+  /** Watches are told nothing, not even at their beginning. */
   isSilent = false;
   /** The next Watches fail with this, before a message. */
   failure: RpcError | undefined = undefined;
@@ -73,10 +73,9 @@ export class HealthBoard {
     const here = this.#openHere;
     here.count += 1;
     try {
-      if (this.isSilent) await left;
       while (!signal.aborted) {
         const { opened } = this.#changed;
-        yield { status: this.#status };
+        if (!this.isSilent) yield { status: this.#status };
         const ending = await Promise.race([opened, left]);
         if (ending?.error !== undefined) throw ending.error;
         if (ending !== undefined) return;

@@ -15,51 +15,69 @@ interface Row {
 }
 
 interface Options {
+  readonly scenario: (seed: number, options: Options) => Promise<readonly Row[]>;
   readonly seeds: readonly number[];
   readonly roots: number;
   readonly isJson: boolean;
 }
 
-const scenarios: Readonly<Record<string, (seed: number, options: Options) => Promise<readonly Row[]>>> = {
-  "slow-peer": slowPeer,
-  "fan-out": fanOut,
-  leaves,
-};
+class UsageError extends Error {}
+
+const scenarios: Readonly<Record<string, Options["scenario"]>> = { "slow-peer": slowPeer, "fan-out": fanOut, leaves };
+const usage = `usage: ${Object.keys(scenarios).join("|")} [--seeds 5] [--seed 1] [--roots 10000] [--json]`;
 
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseArgs({
-    args: [...args],
-    allowPositionals: true,
-    options: {
-      seeds: { type: "string", default: "5" },
-      seed: { type: "string", default: "1" },
-      roots: { type: "string", default: "10000" },
-      json: { type: "boolean", default: false },
-    },
-  });
-  const scenario = scenarios[positionals[0] ?? ""];
-  const numbers = [values.seeds, values.seed, values.roots].map(Number);
-  if (
-    scenario === undefined ||
-    positionals.length > 1 ||
-    !numbers.every((number) => Number.isInteger(number) && number >= 1)
-  ) {
-    console.error(`usage: ${Object.keys(scenarios).join("|")} [--seeds 5] [--seed 1] [--roots 10000] [--json]`);
+  try {
+    const rows = await play(parseOptions(args));
+    return rows.every(({ passed }) => passed) ? 0 : 1;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(`${error.message}\n\n${usage}`);
     return 2;
   }
-  const [count = 1, first = 1, roots = 1] = numbers;
-  const seeds = Array.from({ length: count }, (_, index) => first + index);
-  const options = { seeds, roots, isJson: values.json };
+}
+
+async function play(options: Options): Promise<readonly Row[]> {
   const rows: Row[] = [];
-  for (const seed of seeds) {
-    const played = await scenario(seed, options);
+  for (const seed of options.seeds) {
+    const played = await options.scenario(seed, options);
     rows.push(...played);
     if (!options.isJson) for (const row of played) console.log(textOf(row));
   }
   if (options.isJson) console.log(JSON.stringify(rows, undefined, 2));
-  return rows.every(({ passed }) => passed) ? 0 : 1;
+  return rows;
+}
+
+function parseOptions(args: readonly string[]): Options {
+  const { values, positionals } = parse(args);
+  const [name = "", ...rest] = positionals;
+  const scenario = Object.hasOwn(scenarios, name) ? scenarios[name] : undefined;
+  if (scenario === undefined || rest.length > 0) throw new UsageError(`no scenario "${positionals.join(" ")}"`);
+  const first = wholeNumber("seed", values.seed ?? "1");
+  const seeds = Array.from({ length: wholeNumber("seeds", values.seeds ?? "5") }, (_, index) => first + index);
+  return { scenario, seeds, roots: wholeNumber("roots", values.roots ?? "10000"), isJson: values.json ?? false };
+}
+
+function parse(args: readonly string[]): ReturnType<typeof parseKnown> {
+  try {
+    return parseKnown(args);
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function parseKnown(args: readonly string[]) {
+  const text = { type: "string" } as const;
+  const options = { seeds: text, seed: text, roots: text, json: { type: "boolean" } } as const;
+  return parseArgs({ args: [...args], allowPositionals: true, options });
+}
+
+function wholeNumber(flag: string, text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= 1 && text.trim() !== "") return value;
+  throw new UsageError(`--${flag} must be a whole number from 1 on, got "${text}"`);
 }
 
 async function slowPeer(seed: number): Promise<readonly Row[]> {

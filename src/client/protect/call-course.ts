@@ -189,7 +189,7 @@ export class CallCourse extends WheelEntry {
   }
 
   #judgementOf(attempt: ProtectedAttempt, failed: AttemptFailure, nowMs: number): Judgement {
-    const { plan, state } = this.#call;
+    const { state } = this.#call;
     return judge({
       code: failed.code,
       faultKind: failed.kind,

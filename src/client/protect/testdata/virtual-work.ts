@@ -66,16 +66,24 @@ export function virtualRig(seed = 1): Rig {
   };
 }
 
-function perform(world: World, attempt: Attempt, step: Step, aborted: unknown[]): Promise<unknown> {
+async function perform(world: World, attempt: Attempt, step: Step, aborted: unknown[]): Promise<unknown> {
   const { afterMs = 0, value, error, isDeaf = false } = step;
-  if (afterMs === 0) return error === undefined ? Promise.resolve(value) : Promise.reject(error);
+  if (afterMs > 0) await passed(world, afterMs, isDeaf ? undefined : attempt.signal, aborted);
+  return error === undefined ? value : failed(error);
+}
+
+/** Work may throw anything. */
+function failed(thrown: unknown): Promise<never> {
+  return Promise.reject(thrown as Error);
+}
+
+function passed(world: World, ms: number, signal: AbortSignal | undefined, aborted: unknown[]): Promise<void> {
   return new Promise((resolve, reject) => {
-    const timer = world.timers.schedule(afterMs, () => (error === undefined ? resolve(value) : reject(error)));
-    if (isDeaf) return;
-    attempt.signal.addEventListener("abort", () => {
-      aborted.push(attempt.signal.reason);
+    const timer = world.timers.schedule(ms, resolve);
+    signal?.addEventListener("abort", () => {
+      aborted.push(signal.reason);
       timer.cancel();
-      reject(attempt.signal.reason);
+      reject(signal.reason as Error);
     });
   });
 }

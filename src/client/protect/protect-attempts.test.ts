@@ -1,0 +1,331 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { Code } from "../../call/code.ts";
+import { RpcError } from "../../call/error.ts";
+import type { Event } from "../../call/event.ts";
+import type { Effect } from "../../call/method.ts";
+import { protect } from "./protect.ts";
+import { rpcError, virtualRig } from "./testdata/virtual-work.ts";
+
+/** How often work runs that always fails so, for each effect. */
+async function runsOf(effect: Effect, error: unknown, policy: object = {}): Promise<number> {
+  const rig = virtualRig();
+  await rig.fails(protect({ name: "a", effect, world: rig.world, ...policy }, rig.script({ error }))());
+  return rig.begun.length;
+}
+
+describe("repeats", () => {
+  it("are of effects none, idempotent and once, and of no unknown one", async () => {
+    const error = rpcError("UNAVAILABLE");
+    assert.equal(await runsOf("none", error), 3);
+    assert.equal(await runsOf("idempotent", error), 3);
+    assert.equal(await runsOf("once", error), 3);
+    assert.equal(await runsOf("unknown", error), 1);
+  });
+
+  it("are after UNAVAILABLE, INTERNAL, UNKNOWN, DATA_LOSS and DEADLINE_EXCEEDED, and no other code", async () => {
+    const repeated: Code[] = ["UNAVAILABLE", "INTERNAL", "UNKNOWN", "DATA_LOSS", "DEADLINE_EXCEEDED"];
+    for (const code of repeated) assert.equal(await runsOf("none", rpcError(code)), 3, code);
+    const final: Code[] = [
+      "ABORTED",
+      "NOT_FOUND",
+      "INVALID_ARGUMENT",
+      "CANCELLED",
+      "RESOURCE_EXHAUSTED",
+      "UNAUTHENTICATED",
+    ];
+    for (const code of final) assert.equal(await runsOf("none", rpcError(code)), 1, code);
+    assert.equal(await runsOf("none", rpcError("INTERNAL"), { retry: { codes: ["UNAVAILABLE"] } }), 1);
+  });
+
+  it("are as many as the policy says", async () => {
+    const error = rpcError("UNAVAILABLE");
+    assert.equal(await runsOf("none", error, { retry: { attemptsMax: 5 } }), 5);
+    assert.equal(await runsOf("none", error, { retry: false }), 1);
+    assert.equal(await runsOf("none", error, { mode: "failfast" }), 1);
+    assert.equal(await runsOf("none", error, { preset: "none" }), 1);
+  });
+
+  it("of what was not reached are one for free, then charged, three attempts in all", async () => {
+    const rig = virtualRig();
+    const call = protect(
+      { name: "a", world: rig.world, classify: (result) => ("error" in result ? "unreached" : undefined) },
+      rig.script({ error: new Error("refused") }),
+    );
+    const error = await rig.fails(call());
+    assert.equal(error.code, "UNAVAILABLE");
+    assert.equal(error.reached, "no");
+    assert.equal(error.isRepeatable, true);
+    assert.match(error.verdict, /a did not happen; it is safe to repeat/);
+    assert.equal(rig.begun.length, 4, "the first, a free one, and two of three");
+  });
+
+  it("wait between attempts: full jitter within 50 and 100 ms, and what a test asks for", async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const rig = virtualRig(seed);
+      await rig.fails(
+        protect({ name: "a", effect: "none", world: rig.world }, rig.script({ error: rpcError("INTERNAL") }))(),
+      );
+      const [first = NaN, second = NaN, third = NaN] = rig.begun.map(({ atMs }) => atMs);
+      assert.ok(second - first <= 52 && third - second <= 102, `${first}, ${second}, ${third}`);
+      assert.ok(third > first, "no wait at all");
+    }
+    const rig = virtualRig();
+    const backoff = { kind: "constant", baseMs: 500, jitter: "none" } as const;
+    const call = protect(
+      { name: "a", effect: "none", retry: { backoff }, world: rig.world },
+      rig.script({ error: rpcError("INTERNAL") }),
+    );
+    await rig.fails(call());
+    assert.deepEqual(
+      rig.begun.map(({ atMs }) => Math.floor(atMs / 10)),
+      [0, 50, 100],
+    );
+  });
+
+  it("after an attempt's timeout wait by the rule for timeouts", async () => {
+    const rig = virtualRig();
+    const timeout = { kind: "constant", baseMs: 300, jitter: "none" } as const;
+    const failure = { kind: "constant", baseMs: 1_000, jitter: "none" } as const;
+    const options = {
+      name: "a",
+      effect: "none",
+      attemptTimeoutMs: 100,
+      retry: { backoff: { timeout, failure } },
+    } as const;
+    const call = protect(
+      { ...options, world: rig.world },
+      rig.script({ afterMs: 5_000 }, { error: rpcError("INTERNAL") }, { value: 1 }),
+    );
+    await rig.settle(call());
+    const times = rig.begun.map(({ atMs }) => Math.floor(atMs / 10) * 10);
+    assert.deepEqual(times, [0, 400, 1_400]);
+    assert.ok(
+      rig.aborted[0] instanceof RpcError && rig.aborted[0].code === "DEADLINE_EXCEEDED",
+      "the late one was told",
+    );
+  });
+
+  it("wait as long as they are asked to, and RESOURCE_EXHAUSTED is repeated then only", async () => {
+    const rig = virtualRig();
+    const work = rig.script({ error: rpcError("RESOURCE_EXHAUSTED", 700) }, { value: 1 });
+    await rig.settle(protect({ name: "a", effect: "none", world: rig.world }, work)());
+    assert.equal(Math.floor((rig.begun[1]?.atMs ?? 0) / 10), 70);
+    assert.equal(await runsOf("none", rpcError("RESOURCE_EXHAUSTED")), 1);
+    assert.equal(await runsOf("none", rpcError("UNAVAILABLE", -1)), 1, "asked never to");
+  });
+
+  it("that could only begin after the deadline are none: the failure is told at once", async () => {
+    const rig = virtualRig();
+    const call = protect(
+      { name: "a", effect: "none", timeoutMs: 5_000, world: rig.world },
+      rig.script({ error: rpcError("UNAVAILABLE", 60_000) }),
+    );
+    const error = await rig.fails(call());
+    assert.equal(error.code, "UNAVAILABLE");
+    assert.equal(error.retryAfterMs, 60_000);
+    assert.ok(rig.nowMs() < 100);
+  });
+
+  it("end with the deadline that passes between two attempts", async () => {
+    const rig = virtualRig();
+    const backoff = { kind: "constant", baseMs: 400, jitter: "none" } as const;
+    const options = { name: "a", effect: "none", timeoutMs: 1_000, retry: { backoff, attemptsMax: 10 } } as const;
+    const error = await rig.fails(
+      protect({ ...options, world: rig.world }, rig.script({ afterMs: 50, error: rpcError("INTERNAL") }))(),
+    );
+    // 0, 450, 900; the next could only begin at 1,350.
+    assert.equal(rig.begun.length, 3);
+    assert.equal(error.code, "INTERNAL");
+    assert.equal(error.faults.length, 3);
+  });
+
+  it("are bounded by the budget, also without end of attempts: then the error says so", async () => {
+    const rig = virtualRig();
+    const names: string[] = [];
+    const call = protect(
+      { name: "a", effect: "none", retry: { attemptsMax: Infinity }, gate: false, world: rig.world },
+      rig.script({ error: rpcError("UNAVAILABLE") }),
+    );
+    using _heard = call.$on("budget.empty", ({ name }) => names.push(name));
+    const error = await rig.fails(call());
+    assert.equal(error.reason, "BUDGET_EMPTY");
+    assert.equal(error.code, "UNAVAILABLE");
+    assert.ok(rig.begun.length >= 10 && rig.begun.length <= 60, `${rig.begun.length} attempts of one call`);
+    assert.deepEqual(names, ["budget.empty"]);
+  });
+
+  it("are none with an empty budget, and a first attempt is never charged", async () => {
+    const rig = virtualRig();
+    const call = protect(
+      { name: "a", effect: "none", gate: false, budget: { share: 0, perSecondMin: 0 }, world: rig.world },
+      rig.script({ error: rpcError("UNAVAILABLE") }),
+    );
+    for (let i = 0; i < 5; i++) assert.equal((await rig.fails(call())).reason, "BUDGET_EMPTY");
+    assert.equal(rig.begun.length, 5);
+  });
+
+  it("are none of what was repeated below already", async () => {
+    const rig = virtualRig();
+    const inner = protect(
+      { name: "inner", effect: "none", gate: false, world: rig.world },
+      rig.script({ error: rpcError("UNAVAILABLE") }),
+    );
+    const outer = protect({ name: "outer", effect: "none", gate: false, world: rig.world }, () => inner());
+    const error = await rig.fails(outer());
+    assert.equal(rig.begun.length, 3, "and not nine");
+    assert.equal(error.code, "UNAVAILABLE");
+  });
+
+  it("of a repeat are none below: inside a second attempt nothing that was reached is repeated", async () => {
+    const rig = virtualRig();
+    const inner = protect(
+      { name: "inner", effect: "none", gate: false, world: rig.world },
+      rig.script({ error: rpcError("INTERNAL") }),
+    );
+    let outers = 0;
+    const outer = protect({ name: "outer", effect: "none", gate: false, world: rig.world }, async () => {
+      outers += 1;
+      if (outers === 1) throw rpcError("UNAVAILABLE");
+      await inner();
+    });
+    await rig.fails(outer());
+    assert.equal(rig.begun.length, 2, "once in the second attempt, once in the third");
+  });
+});
+
+describe("copies", () => {
+  const after = { afterMs: 100 } as const;
+
+  it("start beside an attempt that is overdue: the first to answer wins, and the loser is told", async () => {
+    const rig = virtualRig();
+    const events: string[] = [];
+    const call = protect(
+      { name: "a", effect: "idempotent", hedge: after, world: rig.world },
+      rig.script({ afterMs: 5_000, value: "slow" }, { afterMs: 20, value: "fast" }),
+    );
+    using _heard = call.$on("*", ({ name }) => events.push(name));
+    assert.equal(await rig.settle(call()), "fast");
+    assert.deepEqual(
+      rig.begun.map(({ atMs }) => Math.floor(atMs / 10)),
+      [0, 10],
+    );
+    assert.equal(rig.aborted.length, 1);
+    assert.ok(rig.aborted[0] instanceof RpcError && rig.aborted[0].code === "CANCELLED");
+    assert.equal(rig.begun[1]?.attempt.signal.aborted, false, "the winner's signal never aborts");
+    assert.deepEqual(events, ["hedge", "attempt.ended", "attempt.ended", "call.ended"]);
+  });
+
+  it("are as many as allowed, and no call has more attempts than its policy says", async () => {
+    const rig = virtualRig();
+    const hedge = { afterMs: 100, copiesMax: 3 };
+    let ms = 1;
+    const options = { name: "a", effect: "none", hedge, budget: { copyShareMax: 1, share: 1 } } as const;
+    const call = protect({ ...options, world: rig.world }, (attempt) => rig.script({ afterMs: ms, value: 1 })(attempt));
+    await rig.settle(Promise.all(Array.from({ length: 100 }, () => call())));
+    ms = 5_000;
+    await rig.settle(Promise.all(Array.from({ length: 10 }, () => call())));
+    assert.equal(rig.begun.length, 130, "three attempts are the limit, though three copies would make four");
+  });
+
+  it("stay within their share of the calls", async () => {
+    const rig = virtualRig();
+    const call = protect(
+      { name: "a", effect: "none", hedge: after, world: rig.world },
+      rig.script({ afterMs: 150, value: 1 }),
+    );
+    for (let i = 0; i < 50; i++) await rig.settle(Promise.all(Array.from({ length: 10 }, () => call())));
+    assert.ok(rig.begun.length > 500, "no copies at all");
+    assert.ok(rig.begun.length <= 511, `${rig.begun.length - 500} copies of 500 calls`);
+  });
+
+  it("are awaited when the first to finish failed, and repeat nothing meanwhile", async () => {
+    const rig = virtualRig();
+    const work = rig.script({ afterMs: 150, error: rpcError("UNAVAILABLE") }, { afterMs: 200, value: "copy" });
+    const call = protect({ name: "a", effect: "idempotent", hedge: after, world: rig.world }, work);
+    assert.equal(await rig.settle(call()), "copy");
+    assert.equal(rig.begun.length, 2);
+  });
+
+  it("are not awaited after an answer that they would give too", async () => {
+    const rig = virtualRig();
+    const work = rig.script({ afterMs: 150, error: rpcError("NOT_FOUND") }, { afterMs: 5_000, value: "copy" });
+    const error = await rig.fails(protect({ name: "a", effect: "idempotent", hedge: after, world: rig.world }, work)());
+    assert.equal(error.code, "NOT_FOUND");
+    assert.ok(rig.nowMs() < 200);
+    assert.equal(rig.begun[1]?.attempt.signal.aborted, true, "the copy was told");
+  });
+
+  it("start when the work's own latency says so, from 100 calls on", async () => {
+    const rig = virtualRig();
+    const call = protect({ name: "a", effect: "none", world: rig.world }, (attempt) =>
+      rig.script({ afterMs: attempt.number > 1 || rig.begun.length < 120 ? 10 : 2_000, value: 1 })(attempt),
+    );
+    for (let i = 0; i < 120; i++) await rig.settle(call());
+    const startMs = rig.nowMs();
+    const events: Event<"hedge">[] = [];
+    using _heard = call.$on("hedge", (event) => events.push(event));
+    await rig.settle(call());
+    const [{ afterMs } = { afterMs: NaN }] = events;
+    assert.ok(afterMs >= 14 && afterMs <= 18, `1.5 x p99 of 10 ms, got ${afterMs}`);
+    assert.ok(rig.nowMs() - startMs < 40);
+  });
+
+  it("start at once where the mode says so", async () => {
+    const rig = virtualRig();
+    const mode = { kind: "forking", copies: 3 } as const;
+    const call = protect(
+      { name: "a", effect: "none", mode, world: rig.world },
+      rig.script({ afterMs: 50 }, { afterMs: 10, value: "second" }, { afterMs: 30 }),
+    );
+    assert.equal(await rig.settle(call()), "second");
+    assert.deepEqual(
+      rig.begun.map(({ atMs }) => Math.floor(atMs)),
+      [0, 0, 0],
+    );
+    assert.equal(rig.aborted.length, 2);
+  });
+
+  it("stand down when the work as a whole became slow", async () => {
+    const rig = virtualRig();
+    let ms = 10;
+    const call = protect(
+      { name: "a", effect: "none", budget: { share: 1, copyShareMax: 1 }, world: rig.world },
+      (attempt) => rig.script({ afterMs: ms, value: 1 })(attempt),
+    );
+    for (let i = 0; i < 300; i++) await rig.settle(call());
+    ms = 200;
+    for (let i = 0; i < 40; i++) await rig.settle(call());
+    const begun = rig.begun.length;
+    for (let i = 0; i < 20; i++) await rig.settle(call());
+    assert.equal(rig.begun.length - begun, 20, "copies of work that is slow for all");
+  });
+});
+
+describe("an attempt's own time", () => {
+  it("ends each attempt, and the last one the call", async () => {
+    const rig = virtualRig();
+    const call = protect(
+      { name: "a", effect: "idempotent", attemptTimeoutMs: 100, hedge: false, world: rig.world },
+      rig.script({ afterMs: 10_000 }),
+    );
+    const error = await rig.fails(call());
+    assert.equal(error.code, "DEADLINE_EXCEEDED");
+    assert.equal(error.reason, undefined, "it is the attempt's failure, not the call's deadline");
+    assert.equal(error.text, "the attempt took longer than 100 ms");
+    assert.equal(rig.begun.length, 3);
+    assert.equal(rig.aborted.length, 3);
+    assert.deepEqual(
+      error.faults.map(({ kind, blame }) => `${kind} ${blame}`),
+      ["attempt-timeout caller", "attempt-timeout caller", "attempt-timeout caller"],
+    );
+  });
+
+  it("is not repeated for an unknown effect: the work may have been done", async () => {
+    const rig = virtualRig();
+    const call = protect({ name: "a", attemptTimeoutMs: 100, world: rig.world }, rig.script({ afterMs: 10_000 }));
+    const error = await rig.fails(call());
+    assert.equal(error.reached, "maybe");
+    assert.equal(rig.begun.length, 1);
+  });
+});
