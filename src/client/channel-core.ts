@@ -32,10 +32,10 @@ import type { PeerTarget } from "./target.ts";
 /** Calls that may wait for a peer or a stream at once. */
 const WAITING_MAX = 10_000;
 
-/** Servers that die so soon one after the other may die of the same. */
-const DYING_MS = 1_000;
 /** So long after its beginning an outage of all peers is waited through; a longer one fails calls at once. */
 const OUTAGE_MS = 10_000;
+/** So long after the first peer is ready calls that wait are spread over the peers that are still coming. */
+const SPREAD_MS = 10;
 /** Tokens are numbered for the whole process: one for each authority, as far as there are not too many. */
 const AUTHORITY_TOKENS_MAX = 1_024;
 const authorityTokens = new Map<string, FieldToken>();
@@ -131,6 +131,9 @@ export class ChannelCore implements PickGate<ClientPeer> {
   #openCalls: number;
   #onIdle: (() => void) | undefined;
   #isStarted: boolean;
+  #hasBeenReady: boolean;
+  /** Until then, calls that wait are spread over the peers whose first dials are coming to their end. */
+  #spreadUntilMs: number;
   #stopDiscovery: (() => void) | undefined;
   readonly #stopStalls: () => void;
   #waitingFirst: ClientCall | undefined;
@@ -186,6 +189,8 @@ export class ChannelCore implements PickGate<ClientPeer> {
     this.#openCalls = 0;
     this.#onIdle = undefined;
     this.#isStarted = false;
+    this.#hasBeenReady = false;
+    this.#spreadUntilMs = -Infinity;
     this.#stopDiscovery = undefined;
     this.#waitingFirst = undefined;
     this.#waitingLast = undefined;
@@ -336,20 +341,31 @@ export class ChannelCore implements PickGate<ClientPeer> {
   }
 
   /** Readiness or opinion has changed. */
-  peerChanged(peer: ClientPeer): void {
+  peerChanged(peer: ClientPeer, mayPlace: boolean): void {
     this.#isBalancerStale = true;
     for (const listener of [...this.#readyListeners]) listener();
     if (this.events.isHeard) {
       const { health, why } = healthOf(peer, this.nowMs());
       this.events.emit("peer.changed", this.nowMs(), { peer: peer.describe(), health, why });
     }
-    if (this.#waitingCount > 0) this.peerHasRoom();
+    if (mayPlace && this.#waitingCount > 0) this.peerHasRoom();
   }
 
   peerReady(peer: ClientPeer): void {
     for (const listener of [...this.#readyListeners]) listener();
-    if (this.#waitingCount > 0) peer.link.wantRoom(true);
-    this.peerHasRoom();
+    if (this.#waitingCount === 0) return;
+    peer.link.wantRoom(true);
+    // Who was ready first would get all calls that wait, and might be the one that is ill: the others' first dials have a moment to end.
+    const coming = this.peers.filter(({ isComing }) => isComing).length;
+    if (!this.#hasBeenReady) this.#spreadUntilMs = this.nowMs() + SPREAD_MS;
+    this.#hasBeenReady = true;
+    if (coming === 0) {
+      this.#spreadUntilMs = -Infinity;
+      this.peerHasRoom();
+    } else {
+      this.peerHasRoom(Math.ceil(this.#waitingCount / (coming + 1)));
+      this.tick.wanted(SPREAD_MS);
+    }
   }
 
   peerFailed(): void {
@@ -513,19 +529,22 @@ export class ChannelCore implements PickGate<ClientPeer> {
     call.waitNext = undefined;
   }
 
-  /** A place has become free somewhere: calls that wait take it, in their order. */
-  peerHasRoom(): void {
+  /** A place has become free somewhere: calls that wait take it, in their order; at most so many. */
+  peerHasRoom(most: number = Infinity): void {
     if (this.#isPlacing || this.#waitingFirst === undefined) return;
+    const nowMs = this.nowMs();
+    if (most === Infinity && nowMs < this.#spreadUntilMs) return;
     this.#isPlacing = true;
     try {
-      const nowMs = this.nowMs();
       let misses = 0;
-      for (let call = this.#waitingFirst as ClientCall | undefined; call !== undefined && misses < 16; ) {
+      let placed = 0;
+      for (let call = this.#waitingFirst as ClientCall | undefined; call !== undefined && misses < 16 && placed < most; ) {
         const next: ClientCall | undefined = call.waitNext;
         const peer = call.pickAgain(nowMs);
         if (peer === undefined) {
           misses += 1;
         } else {
+          placed += 1;
           this.stopWaiting(call);
           call.startOn(peer);
         }
@@ -539,11 +558,6 @@ export class ChannelCore implements PickGate<ClientPeer> {
   /** The same, when this turn is over: what is being ended now is still where it was. */
   placeLater(): void {
     if (this.#waitingCount > 0) this.runtime.world.timers.afterTurn(() => this.peerHasRoom());
-  }
-
-  /** Another peer than those that were tried has died a moment ago: servers die of something else than this call. */
-  isDyingElsewhere(nowMs: number, peer: ClientPeer, tried: readonly ClientPeer[]): boolean {
-    return this.peers.some((other) => nowMs - other.diedAtMs < DYING_MS && other !== peer && !tried.includes(other));
   }
 
   /** Peers that a call under which a connection has died may not go to: those that were tried, and those that have another such call. */

@@ -30,12 +30,10 @@ export class ChannelTick extends WheelEntry {
     if (!this.isArmed) this.#channel.runtime.wheel.arm(this, nowMs + TICK_MS);
   }
 
-  /** A call waits. */
-  wanted(): void {
+  /** A call waits: it is looked after in so long. */
+  wanted(inMs: number = WAITING_TICK_MS): void {
     const nowMs = this.#channel.nowMs();
-    if (!this.isArmed || this.dueMs > nowMs + WAITING_TICK_MS) {
-      this.#channel.runtime.wheel.arm(this, nowMs + WAITING_TICK_MS);
-    }
+    if (!this.isArmed || this.dueMs > nowMs + inMs) this.#channel.runtime.wheel.arm(this, nowMs + inMs);
   }
 
   /** Something is to be decided at once. */

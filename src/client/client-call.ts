@@ -573,7 +573,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.#remove(attempt);
     if (attempt.reached === "no") this.#unreached += 1;
     else this.counted += 1;
-    if (isMarked && !this.#isExcused(attempt, nowMs)) {
+    if (isMarked && !this.#isKnownGood(attempt, nowMs)) {
       this.#marks += 1;
       this.#aloneUntilMs = nowMs + ALONE_MS;
     }
@@ -695,9 +695,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     return attempt.reason === "CONNECTION_LOST" && !attempt.connection.hasGoneAway && !attempt.connection.isCondemned;
   }
 
-  /** The connection did not die of it: other servers die without it, or requests like it were answered lately. */
-  #isExcused(attempt: CallAttempt, nowMs: number): boolean {
-    if (this.channel.isDyingElsewhere(nowMs, attempt.peer, this.#tried ?? [])) return true;
+  /** Requests like it were answered lately: the connection did not die of it. */
+  #isKnownGood(attempt: CallAttempt, nowMs: number): boolean {
     const only = this.onlyRequest;
     if (only === undefined) return false;
     const { hash, bytes } = payloadHash(this.requestCodec, only.message);
@@ -711,7 +710,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const only = this.onlyRequest;
     if (only !== undefined) {
       const { hash, bytes } = payloadHash(this.requestCodec, only.message);
-      channel.quarantine.add(info.path, hash, bytes, nowMs);
+      // All that are like it pay for a wrong guess: of what was good a moment ago, this call alone is ended.
+      if (!this.method.state.knownGood.has(hash, bytes, nowMs)) channel.quarantine.add(info.path, hash, bytes, nowMs);
     }
     this.method.state.counters.poisoned += 1;
     if (channel.events.isHeard) channel.events.emit("poisoned", nowMs, { callId: this.id, method: info });

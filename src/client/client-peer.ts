@@ -42,8 +42,6 @@ export class ClientPeer extends Candidate implements LinkOwner {
   suspects: number;
   /** Attempts here of calls under which a connection has died before: one at most, as long as that can be waited for. */
   marked: number;
-  /** When a connection to it died last without a word. */
-  diedAtMs: number;
   hasBeenReady: boolean;
   /** When it came to be known, for rates. */
   readonly sinceMs: number;
@@ -65,7 +63,6 @@ export class ClientPeer extends Candidate implements LinkOwner {
     this.isWatched = options.reuseCheckMs !== Infinity;
     this.suspects = 0;
     this.marked = 0;
-    this.diedAtMs = -Infinity;
     this.hasBeenReady = false;
     this.sinceMs = nowMs;
     this.#vote = "absent";
@@ -85,7 +82,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
   }
 
   /** Facts and opinions have changed: whether it may be picked, and whether it is wanted. */
-  refresh(): void {
+  refresh(mayPlace: boolean = true): void {
     const isConnected = this.link.state === "ready" && !this.isRemoved;
     const isReady = this.health === undefined ? isConnected : this.#mayServe(this.health, isConnected);
     const isSuspect = this.suspects > 0 && this.suspects >= this.link.connections.length;
@@ -100,7 +97,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
     if (isReady) this.hasBeenReady = true;
     this.isReady = isReady;
     this.isHealthy = isHealthy;
-    this.channel.peerChanged(this);
+    this.channel.peerChanged(this, mayPlace);
   }
 
   /** Asks what it says of itself, from now on. */
@@ -113,9 +110,16 @@ export class ClientPeer extends Candidate implements LinkOwner {
   /** Its word about itself is another. */
   healthTurned(): void {
     const wasReady = this.isReady;
-    this.refresh();
+    this.refresh(false);
     // Told also where calls go on, for more than half deny to serve.
-    if (this.isReady === wasReady) this.channel.peerChanged(this);
+    if (this.isReady === wasReady) this.channel.peerChanged(this, false);
+    if (this.isReady && !wasReady) this.channel.peerReady(this);
+  }
+
+  /** It may be ready for the first time in a moment. */
+  get isComing(): boolean {
+    const { state } = this.link;
+    return !this.hasBeenReady && (state === "connecting" || (state === "ready" && this.health?.word === "awaited"));
   }
 
   /** Its own word, and whether it is believed, which its word may change. */
@@ -137,7 +141,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
 
   linkReady(): void {
     this.health?.look();
-    this.refresh();
+    this.refresh(false);
     this.channel.peerReady(this);
   }
   linkLost(): void {
@@ -162,7 +166,6 @@ export class ClientPeer extends Candidate implements LinkOwner {
   }
   connectionEnded(connection: ClientConnection, text: string, wasReady: boolean): void {
     (connection.watcher as ConnectionWatch | undefined)?.stop();
-    if (wasReady && !connection.hasGoneAway && !connection.isCondemned) this.diedAtMs = this.channel.nowMs();
     this.health?.look();
     this.channel.connectionChanged(this, "closed", wasReady ? text : `it was not made: ${text}`);
     if (this.isRemoved) this.channel.peerLeft(this);

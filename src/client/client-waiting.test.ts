@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { createCluster } from "holdfast/testing";
+import { Probe, probe } from "../../test/simulation/probe-cluster.ts";
 import { describe, it } from "node:test";
 import { all, Bench, benchServer, startPair } from "../../test/calls/bench-service.ts";
 import { assertFails } from "../../test/calls/failure.ts";
@@ -184,5 +186,30 @@ describe("a world's timers", () => {
     }
     await turns(10);
     assert.equal(runtimeOf(world).wheel.size, 0);
+  });
+});
+
+describe("calls that wait for the first connections", () => {
+  it("are spread over the peers, though one of them is ready a moment before the others", async () => {
+    await using cluster = createCluster();
+    const servedBy: number[] = [];
+    cluster.serve("shop", 4, (server, index) => probe(server, { unary: () => (servedBy.push(index), {}) }));
+    cluster.simulation.link("client", "shop/0", { latencyMs: 0.1, jitterMs: 0 });
+    const client = cluster.client(Probe, "shop");
+    await cluster.settle(Promise.all(Array.from({ length: 80 }, () => client.unary({}))));
+    const atFirst = servedBy.filter((index) => index === 0).length;
+    assert.ok(atFirst <= 40, `${atFirst} of 80 at the peer that was ready first`);
+    assert.equal(new Set(servedBy).size, 4);
+  });
+
+  it("do not wait for a peer that is not there: the second look comes after 10 ms", async () => {
+    await using cluster = createCluster();
+    cluster.serve("shop", 2, (server) => probe(server));
+    cluster.simulation.partition("client", "shop/1");
+    const client = cluster.client(Probe, "shop");
+    const startMs = cluster.simulation.nowMs;
+    await cluster.settle(Promise.all(Array.from({ length: 80 }, () => client.unary({}))));
+    const tookMs = cluster.simulation.nowMs - startMs;
+    assert.ok(tookMs < 20, `${tookMs} ms`);
   });
 });

@@ -25,6 +25,7 @@ describe("known-good requests", () => {
     assert.equal(known.excuses(7, 3, "a", 1), true);
     assert.equal(known.excuses(7, 3, "a", 2), true);
     assert.equal(known.excuses(7, 3, "b", 3), false);
+    assert.equal(known.has(7, 3, 3), true, "its past is not forgotten");
     known.answered(7, 3, 4);
     assert.equal(known.excuses(7, 3, "b", 5), true);
   });
@@ -34,6 +35,8 @@ describe("known-good requests", () => {
     known.answered(7, 3, 0);
     known.answered(8, 3, 0);
     assert.equal(known.excuses(7, 3, "a", 60_000), true);
+    assert.equal(known.has(7, 3, 60_000), true);
+    assert.equal(known.has(7, 3, 60_001), false);
     assert.equal(known.excuses(8, 3, "a", 60_001), false);
   });
 

@@ -45,6 +45,12 @@ export class KnownGood {
     this.entries.set(key, { goodAtMs: nowMs, doubtedBy: undefined });
   }
 
+  /** Whether it was answered within the last minute, whatever happened since. */
+  has(hash: number, bytes: number, nowMs: number): boolean {
+    const entry = this.entries.get(keyOf(hash, bytes));
+    return entry !== undefined && nowMs - entry.goodAtMs <= HOLD_MS;
+  }
+
   /** A connection to `peer` died under the request: whether its past excuses it, as it does for one such death. */
   excuses(hash: number, bytes: number, peer: string, nowMs: number): boolean {
     const key = keyOf(hash, bytes);
