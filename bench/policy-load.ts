@@ -1,4 +1,5 @@
 /** The load of `policy`, in the process that is measured: calls as fast as they go, with turns of the event loop between. */
+import { machineBusyMs } from "./machine-load.ts";
 import type { Work } from "./policy-contenders.ts";
 import { cpuMs } from "./process-figures.ts";
 
@@ -10,6 +11,8 @@ export interface PolicyFigures {
   readonly calls: number;
   readonly elapsedMs: number;
   readonly cpuMs: number;
+  /** CPUs that others on this machine used meanwhile: 1 is one whole CPU; NaN: unknown. */
+  readonly otherCpus: number;
 }
 
 const callsPerTurn = 1_000;
@@ -19,6 +22,7 @@ const atOnce = 64;
 export async function runPolicyLoad(call: Work, load: PolicyLoad, seconds: number): Promise<PolicyFigures> {
   const startMs = performance.now();
   const startCpuMs = cpuMs();
+  const startBusyMs = machineBusyMs() ?? Number.NaN;
   const endMs = startMs + seconds * 1_000;
   let calls = 0;
   let sum = 0;
@@ -35,5 +39,8 @@ export async function runPolicyLoad(call: Work, load: PolicyLoad, seconds: numbe
     await new Promise<void>((resolve) => void setImmediate(resolve));
   } while (performance.now() < endMs);
   if (sum !== calls) throw new Error(`${calls} calls of work that gives 1 gave ${sum} in all`);
-  return { calls, elapsedMs: performance.now() - startMs, cpuMs: cpuMs() - startCpuMs };
+  const elapsedMs = performance.now() - startMs;
+  const ownMs = cpuMs() - startCpuMs;
+  const busyMs = (machineBusyMs() ?? Number.NaN) - startBusyMs;
+  return { calls, elapsedMs, cpuMs: ownMs, otherCpus: Math.max(0, (busyMs - ownMs) / elapsedMs) };
 }

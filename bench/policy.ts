@@ -6,7 +6,6 @@
  * (copies, throttle, inherited deadlines and cancellation), which the others do not have.
  */
 import { pinnedCpus, startChild } from "./commands.ts";
-import { machineBusyMs } from "./machine-load.ts";
 import { UsageError } from "./options.ts";
 import { type PolicyContender, policyContenders } from "./policy-contenders.ts";
 import { type PolicyLoad, policyLoads } from "./policy-load.ts";
@@ -65,12 +64,7 @@ async function measure(
 ): Promise<PolicyRow> {
   const child = startChild<PolicyCommands>("./policy-process.ts", 0);
   try {
-    const busyBefore = machineBusyMs() ?? Number.NaN;
-    const figures = await child.ask.measure({ contender, load, seconds, warmUpSeconds });
-    const busyMs = (machineBusyMs() ?? Number.NaN) - busyBefore;
-    // The child was busy all the time, its start and warm-up too.
-    const otherCpus = Math.max(0, busyMs / ((seconds + warmUpSeconds) * 1_000) - 1);
-    return { name: contender, load, round, otherCpus, ...figures };
+    return { name: contender, load, round, ...(await child.ask.measure({ contender, load, seconds, warmUpSeconds })) };
   } finally {
     child.stop();
   }

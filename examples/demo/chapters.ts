@@ -12,6 +12,11 @@ export interface Chapter {
   readonly faultMs: number;
 }
 
+/** What is known of a fault when it is over. */
+export interface FaultFacts {
+  readonly flippedBits?: number | undefined;
+}
+
 /** How slow is slow, and how often UNAVAILABLE is answered. */
 export const SLOW_MS = 200;
 export const UNAVAILABLE_SHARE = 0.2;
@@ -19,15 +24,15 @@ export const UNAVAILABLE_SHARE = 0.2;
 /** The names of the servers. */
 export const SERVER_NAMES = ["A", "B", "C", "D", "E"] as const;
 
-/** For a run of 40 s; a shorter or longer one is scaled. What a server needs to have its share again is within its chapter, as a rule. */
+/** For a run of 40 s; a shorter or longer one is scaled. A server may get its share back in a later chapter: all but one befall another one. */
 const PLAN_SECONDS = 40;
 const PLAN: readonly (readonly [kind: FaultKind, server: number, faultSeconds: number, chapterSeconds: number])[] = [
-  ["kill", 0, 0.5, 5],
-  ["stop", 1, 5, 8.5],
-  ["slow", 2, 2.5, 6],
-  ["unavailable", 3, 2.5, 6.5],
-  ["corrupt", 4, 2.5, 6.5],
-  ["partition", 0, 2.5, 6],
+  ["kill", 0, 0.5, 4.5],
+  ["stop", 1, 5, 8],
+  ["slow", 2, 2.5, 5.5],
+  ["unavailable", 3, 2.5, 5.5],
+  ["corrupt", 4, 2.5, 5],
+  ["partition", 0, 2.5, 10],
 ];
 const CALM_SECONDS = 1.5;
 
@@ -62,7 +67,7 @@ export function beginning({ kind, server, faultMs }: Chapter): string {
 }
 
 /** What ends, for people. */
-export function ending({ kind, server }: Chapter): string {
+export function ending({ kind, server }: Chapter, { flippedBits = 0 }: FaultFacts): string {
   const name = SERVER_NAMES[server] ?? "?";
   switch (kind) {
     case "kill":
@@ -73,7 +78,7 @@ export function ending({ kind, server }: Chapter): string {
     case "unavailable":
       return `${name} is well again`;
     case "corrupt":
-      return `bits flip no more`;
+      return `${flippedBits} bits flipped; no more do`;
     case "partition":
       return `${name} can be reached again`;
   }

@@ -1,5 +1,5 @@
 /** How the faults of the demo are made and ended, for real: signals, orders to a server, the proxy in front of it. */
-import { type Chapter, SLOW_MS, UNAVAILABLE_SHARE } from "./chapters.ts";
+import { type Chapter, type FaultFacts, SLOW_MS, UNAVAILABLE_SHARE } from "./chapters.ts";
 import type { NetworkProcess } from "./network-process.ts";
 import type { ServerProcess } from "./server-process.ts";
 
@@ -56,9 +56,4 @@ export async function endFault({ kind, server: index }: Chapter, { servers, netw
     case "partition":
       return { flippedBits: (await network.set(index, []))?.flippedBits };
   }
-}
-
-/** What is known of a fault when it is over. */
-export interface FaultFacts {
-  readonly flippedBits?: number | undefined;
 }

@@ -4,7 +4,7 @@
  */
 import { styleText } from "node:util";
 import { SERVER_NAMES } from "./chapters.ts";
-import { CALLS_IN_FLIGHT, STREAMS } from "./load.ts";
+import { CALLS_IN_FLIGHT, STREAMS, TIMEOUT_MS } from "./load.ts";
 import type { Tally } from "./tally.ts";
 
 const WIDTHS = { time: 6, rate: 9, failed: 8, saved: 7, ms: 7, server: 8 } as const;
@@ -15,18 +15,25 @@ export interface Look {
   readonly isIll: boolean;
 }
 
+/** What the table asks each second. */
+export interface LiveFacts {
+  readonly lookOf: (server: number) => Look;
+  /** Calls that another attempt has saved so far. */
+  readonly saved: () => number;
+}
+
 export class LiveTable {
   readonly #tally: Tally;
-  readonly #lookOf: (server: number) => Look;
+  readonly #facts: LiveFacts;
   #atMs: number;
 
-  constructor(tally: Tally, lookOf: (server: number) => Look, nowMs: number) {
+  constructor(tally: Tally, facts: LiveFacts, nowMs: number) {
     this.#tally = tally;
-    this.#lookOf = lookOf;
+    this.#facts = facts;
     this.#atMs = nowMs;
   }
 
-  heading(seconds: number, ports: readonly number[]): string {
+  heading(seconds: number, ports: readonly number[], addresses: readonly string[]): string {
     const columns =
       "time".padStart(WIDTHS.time) +
       "calls/s".padStart(WIDTHS.rate) +
@@ -35,8 +42,9 @@ export class LiveTable {
       "p99 ms".padStart(WIDTHS.ms) +
       SERVER_NAMES.map((name) => name.padStart(WIDTHS.server)).join("");
     return [
-      `Five calculator servers: ${SERVER_NAMES.map((name, index) => `${name} on port ${ports[index]}`).join(", ")},`,
-      `each behind a proxy. ${CALLS_IN_FLIGHT} calls and ${STREAMS} streams in flight for ${seconds} s, a second for each call.`,
+      `Five calculator servers, A to E, on ports ${ports.join(", ")};`,
+      `the client reaches them through proxies on ${addresses.map((address) => address.split(":")[1]).join(", ")}.`,
+      `${CALLS_IN_FLIGHT} calls and ${STREAMS} streams in flight for ${seconds} s; a call has ${TIMEOUT_MS / 1_000} s to be answered.`,
       "",
       styleText("bold", columns),
     ].join("\n");
@@ -50,7 +58,7 @@ export class LiveTable {
   /** What happened since the last line. `second` counts from 1. */
   line(second: number, nowMs: number): string {
     const { calls, p99Ms, answers } = this.#tally.takeInterval();
-    const { failed, recovered } = this.#tally;
+    const { failed } = this.#tally;
     const tookMs = Math.max(1, nowMs - this.#atMs);
     this.#atMs = nowMs;
     const failedText = whole(failed).padStart(WIDTHS.failed);
@@ -58,14 +66,14 @@ export class LiveTable {
       styleText("dim", `${second} s`.padStart(WIDTHS.time)) +
       whole((calls * 1_000) / tookMs).padStart(WIDTHS.rate) +
       (failed === 0 ? failedText : styleText("red", failedText)) +
-      whole(recovered).padStart(WIDTHS.saved) +
+      whole(this.#facts.saved()).padStart(WIDTHS.saved) +
       ms(p99Ms).padStart(WIDTHS.ms) +
       SERVER_NAMES.map((_name, server) => this.#cell(server, answers[server] ?? 0)).join("")
     );
   }
 
   #cell(server: number, answers: number): string {
-    const { isDown, isIll } = this.#lookOf(server);
+    const { isDown, isIll } = this.#facts.lookOf(server);
     if (isDown) return styleText("red", "down".padStart(WIDTHS.server));
     const text = whole(answers).padStart(WIDTHS.server);
     return isIll ? styleText("red", text) : text;

@@ -47,7 +47,7 @@ async function keepAdding({ client, tally, stop }: Load, lane: number): Promise<
       const { result } = await client.add({ a, b }, options);
       const nowMs = performance.now();
       tally.answered(last.address, nowMs - startedMs, nowMs);
-      if (result === a + b) tally.succeeded(last.attempts);
+      if (result === a + b) tally.succeeded();
       else tally.missed("Add: wrong sum");
     } catch (error) {
       tally.missed(`Add: ${describe(error)}`);
@@ -61,8 +61,7 @@ async function keepCounting(load: Load): Promise<void> {
   const { tally, stop } = load;
   while (!stop.aborted) {
     try {
-      const attempts = await countOnce(load);
-      if (attempts !== undefined) tally.succeeded(attempts);
+      if (await countOnce(load)) tally.succeeded();
     } catch (error) {
       tally.missed(`Count: ${describe(error)}`);
       await pause(FAILURE_PAUSE_MS, stop);
@@ -70,8 +69,8 @@ async function keepCounting(load: Load): Promise<void> {
   }
 }
 
-/** Counts to the end, through cuts. Gives the attempts of the call that ended it; undefined if the run ended first. */
-async function countOnce(load: Load): Promise<number | undefined> {
+/** Counts to the end, through cuts. False if the run ended first. */
+async function countOnce(load: Load): Promise<boolean> {
   const { client, tally, stop } = load;
   const { options, last } = observed(STREAM_TIMEOUT_MS);
   let next = 1;
@@ -84,7 +83,7 @@ async function countOnce(load: Load): Promise<number | undefined> {
         tally.numbers += 1;
         if (cuts > 0) tally.streamsResumed += 1;
         cuts = 0;
-        if (stop.aborted) return undefined;
+        if (stop.aborted) return false;
       }
       if (next <= COUNT_TO) throw new Error("the stream ended early");
     } catch (error) {
@@ -92,13 +91,13 @@ async function countOnce(load: Load): Promise<number | undefined> {
       const isGarbled = !isCut(error) && load.mayBeGarbled(last.address);
       if (isGarbled) tally.garbled += 1;
       if (!(isCut(error) || isGarbled) || cuts > FRUITLESS_CUTS_MAX) throw error;
-      if (stop.aborted) return undefined;
+      if (stop.aborted) return false;
       tally.extraAttempts += 1;
     } finally {
       tally.tried(last.attempts);
     }
   }
-  return last.attempts;
+  return true;
 }
 
 /** Options that note how the last call went. */

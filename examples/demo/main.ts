@@ -11,7 +11,7 @@ import { runLoad } from "./load.ts";
 import { NetworkProcess } from "./network-process.ts";
 import { type DemoOptions, parseOptions, usage, UsageError } from "./options.ts";
 import { pause } from "./pause.ts";
-import { isGood, makeReport, type Report, reportText } from "./report.ts";
+import { isGood, makeReport, type Report, reportText, savedBy } from "./report.ts";
 import { startServers } from "./server-process.ts";
 import { Story } from "./story.ts";
 import { Tally } from "./tally.ts";
@@ -76,12 +76,16 @@ async function play(
     if (table !== undefined) console.log(table.turn(text));
   };
   const story = new Story(stage, client, tally, { startedMs, say });
-  const lookOf = (server: number) => ({
-    isDown: servers[server]?.state === "killed" || servers[server]?.state === "starting",
-    isIll: story.faultOf(server) !== undefined,
-  });
-  const table = isJson ? undefined : new LiveTable(tally, lookOf, startedMs);
-  if (table !== undefined) console.log(table.heading(seconds, servers.map(({ port }) => port)));
+  const live = {
+    lookOf: (server: number) => ({
+      isDown: servers[server]?.state === "killed" || servers[server]?.state === "starting",
+      isIll: story.faultOf(server) !== undefined,
+    }),
+    saved: () => savedBy(client),
+  };
+  const table = isJson ? undefined : new LiveTable(tally, live, startedMs);
+  const ports = servers.map(({ port }) => port);
+  if (table !== undefined) console.log(table.heading(seconds, ports, network.addresses));
   const mayBeGarbled = (address: string): boolean => story.mayBeGarbled(address);
   const whole = Promise.all([
     runLoad({ client, tally, stop: stop.signal, mayBeGarbled }),

@@ -26,9 +26,9 @@ endWithParent(() => {
   if (wakePid !== undefined) process.kill(wakePid, "SIGCONT");
 });
 
-const proxies = process.argv.slice(2).map((port) =>
-  createFaultProxy({ listen: { host: HOST, port: 0 }, target: { host: HOST, port: Number(port) } }),
-);
+const proxies = process.argv
+  .slice(2)
+  .map((port) => createFaultProxy({ listen: { host: HOST, port: 0 }, target: { host: HOST, port: Number(port) } }));
 
 process.on("message", (order: NetworkOrder | WakeOrder) => {
   if ("index" in order) {

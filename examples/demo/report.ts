@@ -4,7 +4,7 @@ import type { Client } from "holdfast";
 import type { ReliabilityRow } from "holdfast/observe";
 import type { Calculator } from "../gen/calc/v1/calc_pb.ts";
 import { ms, whole } from "./live-table.ts";
-import { faultLines, reliabilityLines } from "./report-tables.ts";
+import { faultLines } from "./fault-table.ts";
 import type { FaultReport } from "./story.ts";
 import type { Tally } from "./tally.ts";
 
@@ -16,7 +16,7 @@ export interface Report {
   readonly callsPerSecond: number;
   /** Ended with an error or a wrong answer. */
   readonly failed: number;
-  /** Saved by another attempt. */
+  /** Saved by another attempt: a repeat after a failure, or a copy that was faster than an attempt that was overdue. */
   readonly recovered: number;
   /** Attempts beyond the calls; a stream that was asked for again is one. */
   readonly extraAttempts: number;
@@ -65,13 +65,13 @@ export function makeReport(
     readonly faults: readonly FaultReport[];
   },
 ): Report {
-  const { calls, failed, recovered, extraAttempts, streamsResumed, numbers, garbled, latency } = tally;
+  const { calls, failed, extraAttempts, streamsResumed, numbers, garbled, latency } = tally;
   return {
     seconds: rounded(run.tookMs / 1_000),
     calls,
     callsPerSecond: Math.round((calls * 1_000) / Math.max(1, run.tookMs)),
     failed,
-    recovered,
+    recovered: savedBy(client),
     extraAttempts,
     streamsResumed,
     numbers,
@@ -85,6 +85,11 @@ export function makeReport(
     failures: Object.fromEntries(tally.failures),
     isInterrupted: run.isInterrupted,
   };
+}
+
+/** Calls of all methods that another attempt saved. */
+export function savedBy(client: Client<typeof Calculator>): number {
+  return client.$channel.reliability().reduce((sum, { saved }) => sum + saved.retry + saved.hedge, 0);
 }
 
 function reliabilityOf(row: ReliabilityRow | undefined): Reliability {
@@ -105,26 +110,37 @@ export function isGood(report: Report): boolean {
 
 /** For people. */
 export function reportText(report: Report): string {
+  const { saved, perAttempt, perCall } = report.reliability;
+  const share = ((100 * report.extraAttempts) / Math.max(1, report.calls)).toFixed(2);
   const rows: readonly (readonly [name: string, value: string, note: string])[] = [
     ["calls", whole(report.calls), `${whole(report.callsPerSecond)} a second; every answer was checked`],
     ["failed", whole(report.failed), ""],
-    ["saved", whole(report.recovered), savedNote(report)],
+    ["saved", whole(report.recovered), `${whole(saved.retry)} by a repeat, ${whole(saved.hedge)} by a copy`],
+    ["extra attempts", whole(report.extraAttempts), `${share} % more than calls`],
     ["streams resumed", whole(report.streamsResumed), `${whole(report.numbers)} numbers came: no gap, none twice`],
-    ["", whole(report.garbled), "of them for a damaged number: streams have no checksum yet"],
+    ["", whole(report.garbled), "for damaged numbers: no checksums on streams"],
     ["latency", ms(report.p50Ms), "ms in the middle (p50)"],
     ["", ms(report.p99Ms), "ms for 99 of 100 calls (p99)"],
     ["", ms(report.maxMs), "ms at most"],
+    ["reliability", percent(perAttempt.value), `% of single attempts (${rangeOf(perAttempt)})`],
+    ["", percent(perCall.value), `% of calls with all attempts (${rangeOf(perCall)})`],
   ];
   const lines = rows.map(([name, value, note]) =>
     `  ${name.padEnd(16)}${value.padStart(12)}   ${styleText("dim", note)}`.trimEnd(),
   );
-  const { faults, reliability } = report;
-  return ["", ...faultLines(faults), "", ...lines, "", ...reliabilityLines(reliability), "", verdict(report)].join("\n");
+  const faults = report.faults.length === 0 ? [] : ["", ...faultLines(report.faults)];
+  return [...faults, "", ...lines, "", verdict(report)].join("\n");
 }
 
-function savedNote({ reliability, extraAttempts }: Report): string {
-  const { retry, hedge } = reliability.saved;
-  return `${whole(retry)} by a repeat, ${whole(hedge)} by a copy; ${whole(extraAttempts)} extra attempts`;
+/** Where a share lies with 95 % confidence. */
+function rangeOf({ low, high }: Share): string {
+  return `${percent(low)} .. ${percent(high)}`;
+}
+
+/** So many digits that one failure in a million calls is seen; 100 means that there was none. */
+function percent(value: number): string {
+  if (value === 1) return "100";
+  return Math.min(99.99999, 100 * value).toFixed(5);
 }
 
 function verdict(report: Report): string {

@@ -97,11 +97,11 @@ export class Story {
       this.#say(beginning(chapter));
       await pause(chapter.faultMs, stop);
       if (stop.aborted) return;
-      const { flippedBits } = await endFault(chapter, this.#stage);
+      const facts = await endFault(chapter, this.#stage);
       told.overMs = performance.now();
       told.watch.over(told.overMs);
-      told.flippedBits = chapter.kind === "corrupt" ? (flippedBits ?? 0) : 0;
-      this.#say(ending(chapter));
+      told.flippedBits = facts.flippedBits ?? 0;
+      this.#say(ending(chapter, facts));
     }
   }
 
@@ -162,7 +162,8 @@ export class Story {
     const { servers, network } = this.#stage;
     const lost = servers.find(({ state }) => state === "lost");
     if (lost !== undefined) throw new Error(`server ${lost.name} ended, and not by the demo: ${lost.lostBy}`);
-    if (network.lostBy !== undefined) throw new Error(`the fault proxies ended, and not by the demo: ${network.lostBy}`);
+    if (network.lostBy !== undefined)
+      throw new Error(`the fault proxies ended, and not by the demo: ${network.lostBy}`);
   }
 }
 

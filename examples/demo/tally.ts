@@ -16,8 +16,6 @@ export class Tally {
   calls: number;
   /** Calls that ended with an error, and calls with a wrong answer. */
   failed: number;
-  /** Calls that ended well because there was another attempt. */
-  recovered: number;
   /** Attempts beyond the calls; a stream that was asked for again is one. */
   extraAttempts: number;
   /** Streams asked for again from the next number, which then went on. */
@@ -42,7 +40,6 @@ export class Tally {
   constructor(addresses: readonly string[], startedMs: number, lastsMs: number) {
     this.calls = 0;
     this.failed = 0;
-    this.recovered = 0;
     this.extraAttempts = 0;
     this.streamsResumed = 0;
     this.numbers = 0;
@@ -58,12 +55,11 @@ export class Tally {
   }
 
   /** A call ended well. */
-  succeeded(attempts: number): void {
+  succeeded(): void {
     this.calls += 1;
-    if (attempts > 1) this.recovered += 1;
   }
 
-  /** An attempt more was needed, or made. */
+  /** A call, or a part of a stream, ended after so many attempts. */
   tried(attempts: number): void {
     if (attempts > 1) this.extraAttempts += attempts - 1;
   }

@@ -36,7 +36,8 @@ export class Timeline {
     const last = Math.min(this.#bins, Math.floor((stretch.untilMs - this.#sinceMs) / BIN_MS));
     for (let bin = first; bin + width <= last; bin += 1) {
       const { own, all } = this.#sum(server, bin, bin + width);
-      if (all >= stretch.countMin && isAsked((own * this.#servers) / all)) return this.#sinceMs + (bin + width) * BIN_MS;
+      if (all >= stretch.countMin && isAsked((own * this.#servers) / all))
+        return this.#sinceMs + (bin + width) * BIN_MS;
     }
     return Number.NaN;
   }

@@ -13,7 +13,14 @@ import type { Peer } from "../call/peer.ts";
 import type { Reason } from "../call/reason.ts";
 import { type CallScope, type ScopeChild, scopes } from "../call/scope.ts";
 import { OUTCOME_OK } from "../policy/detect/outlier.ts";
-import { codeBits, decideRepeat, type FailedAttempt, isOverload, mayCopy, type Repeat } from "../policy/recover/attempts.ts";
+import {
+  codeBits,
+  decideRepeat,
+  type FailedAttempt,
+  isOverload,
+  mayCopy,
+  type Repeat,
+} from "../policy/recover/attempts.ts";
 import { backoffDelayMs } from "../policy/recover/backoff.ts";
 import type { AttemptOwner, ClientAttempt } from "../wire/transport/client-attempt.ts";
 import type { Timer } from "../world/timers.ts";
@@ -214,7 +221,9 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (!this.channel.quarantine.holds(this.method.plan.info.path, hash, bytes, this.createdMs)) return false;
     this.method.state.counters.poisoned += 1;
     const text = "the same request brought down two servers within the last minute";
-    this.endWith("INTERNAL", text, "POISON_SUSPECT", undefined);
+    this.#finish(
+      failure({ ...this.#facts(), code: "INTERNAL", text, reason: "POISON_SUSPECT", reached: "no", retryAfterMs: -1 }),
+    );
     return true;
   }
 
@@ -479,7 +488,13 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       if (this.attempt !== undefined) this.#cancelAttempts(attempt);
       this.#leave();
       this.last = attempt;
-      this.method.state.counters.ended(nowMs, true, this.attempts, this.counted + this.#unreached, attempt.why === "hedge");
+      this.method.state.counters.ended(
+        nowMs,
+        true,
+        this.attempts,
+        this.counted + this.#unreached,
+        attempt.why === "hedge",
+      );
       if (this.trail !== undefined) this.trail.tell(this, undefined, nowMs);
       this.succeeded(attempt);
       return;
@@ -628,7 +643,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       repeat = decideRepeat({ ...failed, marks: 0 });
     }
     if ((repeat === "free" || repeat === "charged") && channel.retryState !== "on") {
-      if (channel.retryState === "observe") channel.observed("retry", `repeated after ${failed.code}`, this.id, attempt.peer);
+      if (channel.retryState === "observe")
+        channel.observed("retry", `repeated after ${failed.code}`, this.id, attempt.peer);
       repeat = "fail";
     }
     return repeat;
@@ -685,6 +701,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       channel.events.emit("attempt.ended", nowMs, { callId: this.id, peer: peer.describe(), code, tookMs, fault });
     }
     const { detector } = channel;
+    if (attempt.fault === "corrupt") this.#noteCorruption(peer, nowMs);
     // A connection that is lost is one fact, however many calls were on it.
     const isNews = attempt.reason !== "CONNECTION_LOST" || !attempt.connection.isLossNoted;
     if (attempt.reason === "CONNECTION_LOST") attempt.connection.isLossNoted = true;
@@ -701,6 +718,21 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (only === undefined) return false;
     const { hash, bytes } = payloadHash(this.requestCodec, only.message);
     return this.method.state.knownGood.excuses(hash, bytes, attempt.peer.target.id, nowMs);
+  }
+
+  /** One altered message is bad luck; several from one peer in a minute are its memory, or the way to it. */
+  #noteCorruption(peer: ClientPeer, nowMs: number): void {
+    const { channel } = this;
+    const state = channel.switches.get("corruption");
+    if (state === "off" || !peer.corruption.failed(nowMs)) return;
+    const why = "messages were altered again and again";
+    if (state === "on") {
+      channel.detector?.charge(peer.record, why, nowMs);
+      channel.tick.sweepNow(nowMs);
+    } else if (channel.events.isHeard) {
+      const told = { peer: peer.describe(), kind: "ejected", why, untilMs: nowMs, isEnforced: false } as const;
+      channel.events.emit("ejection", nowMs, told);
+    }
   }
 
   /** It was on two connections that died without a word: it is not sent to a third. */
@@ -806,7 +838,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     });
     if (!isAllowed) return;
     if (this.channel.hedgeState === "on") this.#startCopy(nowMs, "hedge");
-    else if (this.channel.hedgeState === "observe") this.channel.observed("hedge", "copied", this.id, this.attempt?.peer);
+    else if (this.channel.hedgeState === "observe")
+      this.channel.observed("hedge", "copied", this.id, this.attempt?.peer);
     // What stood in the way may pass: an empty budget, no other peer, all slow at once.
     if (this.attempt === attempt && !this.#isParked) this.#copyAtMs = this.#askAgainMs(attempt, nowMs);
   }
@@ -895,7 +928,13 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   #noteLate(attempt: CallAttempt, nowMs: number): void {
     const { channel } = this;
     const { state } = this.method;
-    const judgement = judgementOf(attempt, "DEADLINE_EXCEEDED", nowMs, state.p99Ms(nowMs), this.#stalledMs(attempt, nowMs));
+    const judgement = judgementOf(
+      attempt,
+      "DEADLINE_EXCEEDED",
+      nowMs,
+      state.p99Ms(nowMs),
+      this.#stalledMs(attempt, nowMs),
+    );
     const fault = faultOf(attempt, "DEADLINE_EXCEEDED", judgement.blame, nowMs - this.createdMs, "deadline");
     (this.faults ??= []).push(fault);
     this.trail?.ended(attempt, "DEADLINE_EXCEEDED", fault, nowMs - this.createdMs);

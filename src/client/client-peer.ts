@@ -46,6 +46,8 @@ export class ClientPeer extends Candidate implements LinkOwner {
   /** When it came to be known, for rates. */
   readonly sinceMs: number;
   #vote: HealthVote;
+  /** Its last connection was lost, or given up for silence, and none was made since. */
+  #wasLost: boolean;
 
   constructor(channel: ChannelCore, target: PeerTarget, authority: FieldToken, options: LinkOptions, nowMs: number) {
     super({ weight: target.weight, tier: target.tier, zone: target.zone });
@@ -66,6 +68,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
     this.hasBeenReady = false;
     this.sinceMs = nowMs;
     this.#vote = "absent";
+    this.#wasLost = false;
   }
 
   get address(): string {
@@ -132,6 +135,20 @@ export class ClientPeer extends Candidate implements LinkOwner {
     return vote === "denied" ? healthPoll.isForgetting : isConnected && word === "serving";
   }
 
+  /**
+   * What its calls seemed to cost was of a process that may be another now, or the age of those that had no answer, up to 5 s, which takes
+   * most of a minute to fade. SETTINGS on a new connection say that this is over: it costs what the others do, and slow start spares
+   * it (gRFC A58 too forgets the weight of what is READY again).
+   */
+  #startAnew(): void {
+    this.#wasLost = false;
+    const nowMs = this.channel.nowMs();
+    const meanMs = this.fleet?.meanMs(nowMs) ?? 0;
+    if (meanMs <= 0 || meanMs >= this.observedMs(nowMs)) return;
+    this.costMs = meanMs;
+    this.costAtMs = nowMs;
+  }
+
   override ended(attempt: CallAttempt): void {
     super.ended(attempt);
     if (!attempt.isMarked) return;
@@ -140,6 +157,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
   }
 
   linkReady(): void {
+    if (this.#wasLost) this.#startAnew();
     this.health?.look();
     this.refresh(false);
     this.channel.peerReady(this);
@@ -148,6 +166,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
     this.refresh();
   }
   linkFailed(): void {
+    this.#wasLost = true;
     this.refresh();
     this.channel.peerFailed();
   }

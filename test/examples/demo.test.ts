@@ -1,5 +1,5 @@
 /**
- * The main job: `npm run demo`. Servers are killed while calls run, and no call fails.
+ * The main job: `npm run demo`. One fault after the other befalls its servers while calls run, and no call fails.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -13,16 +13,28 @@ import { runProgram } from "./run-program.ts";
 const DEMO = "examples/demo/main.ts";
 /** A server that is left behind stays for good; one that is about to go is gone in milliseconds. */
 const GONE_MS_MAX = 20_000;
-const FIGURES = ["calls", "failed", "recovered", "streamsResumed", "p50Ms", "p99Ms"];
+const FIGURES = ["calls", "failed", "recovered", "extraAttempts", "streamsResumed", "p50Ms", "p99Ms"];
+/** Each fault has its turn, also where processes take a second to start. */
+const SECONDS = "10";
 
-test("no call fails while a server is killed, and --json prints the report alone", async () => {
-  using demo = runProgram(DEMO, ["--json", "--seconds", "3"]);
+interface Json extends Record<string, unknown> {
+  readonly faults: readonly Readonly<Record<string, unknown>>[];
+  readonly reliability: Readonly<Record<"perAttempt" | "perCall", { value: number; low: number; high: number }>>;
+}
+
+test("no call fails whatever befalls a server, and --json prints the report alone", async () => {
+  using demo = runProgram(DEMO, ["--json", "--seconds", SECONDS]);
   const { code, stdout, stderr } = await demo.ended;
   assert.equal(stderr, "");
-  const report = JSON.parse(stdout) as Record<string, number>;
+  const report = JSON.parse(stdout) as Json & Readonly<Record<string, number>>;
   for (const name of FIGURES) assert.equal(typeof report[name], "number", name);
   assert.deepEqual(report["failures"], {});
   assert.equal(report["failed"], 0);
+  assertFaults(report, stdout);
+  const { perAttempt, perCall } = report.reliability;
+  assert.equal(perCall.value, 1, stdout);
+  assert.ok(perCall.low < 1 && perCall.high === 1, stdout);
+  assert.ok(perAttempt.value < 1 && perAttempt.low < perAttempt.value && perAttempt.value < perAttempt.high, stdout);
   assert.ok((report["recovered"] ?? 0) > 0, stdout);
   assert.ok((report["serversKilled"] ?? 0) > 0, stdout);
   assert.ok((report["calls"] ?? 0) > (report["recovered"] ?? 0), stdout);
@@ -30,6 +42,28 @@ test("no call fails while a server is killed, and --json prints the report alone
   assert.ok((report["p50Ms"] ?? 0) > 0 && (report["p50Ms"] ?? 0) <= (report["p99Ms"] ?? 0), stdout);
   assert.equal(code, 0);
 });
+
+function assertFaults({ faults }: Json, text: string): void {
+  assert.deepEqual(
+    faults.map(({ kind }) => kind),
+    ["kill", "stop", "slow", "unavailable", "corrupt", "partition"],
+  );
+  for (const fault of faults) {
+    assert.equal(fault["failed"], 0, text);
+    for (const name of ["extraAttempts", "calls", "lastedMs"])
+      assert.ok(Number(fault[name]) >= 0, `${name} in ${text}`);
+    for (const name of ["detectedMs", "healedMs"]) {
+      const ms = fault[name];
+      assert.ok(ms === null || (typeof ms === "number" && ms >= 0), `${name} in ${text}`);
+    }
+  }
+  // A dead process is noticed by whoever calls it, however busy the machine is.
+  assert.equal(typeof faults[0]?.["detectedMs"], "number", text);
+  assert.ok(
+    faults.some(({ extraAttempts }) => Number(extraAttempts) > 0),
+    text,
+  );
+}
 
 test("Ctrl-C ends the demo with its report, in 80 columns without colour, and no server is left", async () => {
   using demo = runProgram(DEMO, ["--seconds", "60"]);
@@ -50,9 +84,10 @@ test("Ctrl-C ends the demo with its report, in 80 columns without colour, and no
 test("the transcript in the README has the shape of what the demo prints", async () => {
   const readme = readFileSync(join(ROOT, "README.md"), "utf8");
   const transcript = /^\$ npm run demo\n([^]*?)^```$/m.exec(readme)?.[1] ?? "";
-  assert.match(transcript, /^ *\d+ s .* killed/m);
+  assert.match(transcript, /^ *A is killed: kill -9$/m);
+  assert.equal(transcript.match(FAULT_ROW)?.length, 6);
   assert.match(transcript, /^No call failed\.$/m);
-  using demo = runProgram(DEMO, ["--seconds", "3"]);
+  using demo = runProgram(DEMO, ["--seconds", SECONDS]);
   const shown = new Set(shapesOf((await demo.ended).stdout));
   assert.deepEqual(
     shapesOf(transcript).filter((shape) => !shown.has(shape)),
@@ -60,9 +95,9 @@ test("the transcript in the README has the shape of what the demo prints", async
   );
 });
 
-test("a demo that is killed itself leaves no server behind", async () => {
-  using demo = runProgram(DEMO, ["--seconds", "60"]);
-  const ports = portsIn(await demo.printed(/^ *1 s /m));
+test("a demo that is killed itself leaves nothing behind, not even the server that it has stopped", async () => {
+  using demo = runProgram(DEMO, ["--seconds", SECONDS]);
+  const ports = portsIn(await demo.printed(/^ *B is frozen /m));
   demo.kill("SIGKILL");
   assert.equal((await demo.ended).signal, "SIGKILL");
   for (const port of ports) await refuses(port);
@@ -84,24 +119,28 @@ test("a wrong flag is told with what is right, and exit code 2", async () => {
   }
 });
 
+/** A row of the table of faults: its name, and figures that a run may not have. */
+const FAULT_ROW = /^ {2}[A-E] \S+(?: \S+)* {2,}/gm;
+
 /** Lines without their figures. What stands in a line of the running table differs from second to second. */
 function shapesOf(text: string): readonly string[] {
   return text
     .split("\n")
     .filter((line) => !/^ *(\d+ s|\.\.\.)/.test(line))
-    .map((line) => line.replaceAll(/ *\d[\d,.]*/g, " #"));
+    .map((line) => line.match(FAULT_ROW)?.[0].trim() ?? line.replaceAll(/ *\d[\d,.]*/g, " #"));
 }
 
 function portsIn(heading: string): readonly number[] {
-  const ports = [...heading.matchAll(/on port (\d+)/g)].map((match) => Number(match[1]));
-  assert.equal(ports.length, 3, heading);
+  const lists = [...heading.matchAll(/ on (?:ports )?((?:\d{4,5}(?:, )?){5})[;.]$/gm)].map((match) => match[1] ?? "");
+  const ports = lists.flatMap((list) => list.split(", ").map(Number));
+  assert.equal(ports.length, 10, heading);
   return ports;
 }
 
 /** Resolves when nobody listens on the port: its server notices the end of its parent by itself, which takes a moment. */
 async function refuses(port: number): Promise<void> {
   for (const giveUpMs = performance.now() + GONE_MS_MAX; ; ) {
-    assert.ok(performance.now() < giveUpMs, `a server still listens on ${port}`);
+    assert.ok(performance.now() < giveUpMs, `somebody still listens on ${port}`);
     const socket = connect(port, "127.0.0.1");
     try {
       await once(socket, "connect");

@@ -121,7 +121,10 @@ it("destroys an idle connection that may not be asked again, when no other can b
     await cluster.settle(Promise.all([client.unary({}), client.unary({}), client.unary({})]));
   }
   await cluster.advance(6_000);
-  cluster.inject({ kind: "partition", between: ["client", "shop/0"] }, { kind: "partition", between: ["client", "shop/1"] });
+  cluster.inject(
+    { kind: "partition", between: ["client", "shop/0"] },
+    { kind: "partition", between: ["client", "shop/1"] },
+  );
   await cluster.advance(10);
   const outcome = await cluster.settle(client.unary({}).then(String, String), { limitMs: 31_000 });
   assert.match(outcome, /UNAVAILABLE/);

@@ -24,7 +24,12 @@ const STALLS: Readonly<Record<string, Stall>> = {
   // For the process the two are the same: nothing runs, the kernel goes on.
   "whose loop is blocked": { faults: [FREEZE], timeoutMs: 5_000, serverMs: 5, losesNone: true },
   "whose process is stopped while deadlines pass": { faults: [FREEZE], timeoutMs: 500, serverMs: 5, losesNone: true },
-  "whose process is stopped while its calls take 250 ms": { faults: [FREEZE], timeoutMs: 500, serverMs: 250, losesNone: true },
+  "whose process is stopped while its calls take 250 ms": {
+    faults: [FREEZE],
+    timeoutMs: 500,
+    serverMs: 250,
+    losesNone: true,
+  },
   "whose machine is paused": { faults: PAUSE, timeoutMs: 5_000, serverMs: 5, losesNone: true },
   "whose machine is paused while deadlines pass": { faults: PAUSE, timeoutMs: 500, serverMs: 250, losesNone: false },
 };
@@ -84,7 +89,10 @@ for (const size of [2, 3, 5, 50]) {
           assert.deepEqual(log.named("condemned"), [], `seed ${seed}`);
           assert.deepEqual(log.named("ejection"), [], `seed ${seed}`);
           assert.deepEqual(ill, [], `seed ${seed}: a tenth of a second after the stall`);
-          assert.ok(log.named("suspected").length <= size / 50, `seed ${seed}: ${log.named("suspected").length} suspected`);
+          assert.ok(
+            log.named("suspected").length <= size / 50,
+            `seed ${seed}: ${log.named("suspected").length} suspected`,
+          );
           const faultsMet = [...tally.failures.flatMap((failure) => failure.faults), ...log.faults()];
           const blamed = faultsMet.filter(({ blame }) => blame === "peer" || blame === "network");
           assert.deepEqual(blamed, [], `seed ${seed}`);

@@ -58,10 +58,19 @@ export const runsWithinAttempts: Invariant = {
 
 export const repliesFit: Invariant = {
   name: "replies-fit",
-  claim: "each reply is the function of its request that the handler computes",
-  bearsCorruption: false,
-  always: ({ fresh }) => firstOf(fresh.ended, ({ wrong }) => (wrong === "" ? undefined : wrong)),
+  claim: "each reply is the function of its request that the handler computes; where bits flip, each that is under a checksum",
+  bearsCorruption: true,
+  always: ({ fresh, plan }) => {
+    return firstOf(fresh.ended, (call) => (call.wrong === "" || !isChecked(call, plan) ? undefined : call.wrong));
+  },
 };
+
+/** Streams of replies have no checksums, and clients of the preset "none" ask for none. */
+function isChecked({ kind, client }: CallNote, plan: UniversePlan): boolean {
+  if (!plan.isCorrupting) return true;
+  const isOneReply = kind === "unary" || kind === "client-stream";
+  return isOneReply && plan.clients.find(({ host }) => host === client)?.preset !== "none";
+}
 
 export const reachedIsTrue: Invariant = {
   name: "reached-is-true",

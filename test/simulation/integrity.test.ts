@@ -4,6 +4,8 @@ import fc from "fast-check";
 import { createClient, type Client, RpcError } from "holdfast";
 import { createSwitches } from "holdfast/policy";
 import { type Cluster, createCluster } from "holdfast/testing";
+import { CallFaultLayer } from "../../src/chaos/call-fault.ts";
+import { seededRandom } from "../../src/world/seeded-random.ts";
 import { type DamagedNetwork, damagedNetwork, type PayloadWay } from "./damaged-network.ts";
 import { collect, failureOf, Probe, type ProbeHandlers, probe, SafeProbe } from "./probe-cluster.ts";
 
@@ -213,6 +215,8 @@ describe("a message that was altered", () => {
       plaintext: true,
       balance: "round-robin",
       policy: { hedge: false },
+      // Each call is to meet both peers, however often the messages to one were altered.
+      switches: createSwitches({ states: { corruption: "off" } }),
     } as const;
     const client = createClient(contract, cluster.target("shop"), options) as Client<typeof Probe>;
     await cluster.settle(client.$channel.ready());
@@ -293,5 +297,67 @@ describe("what has no checksum, or only one way", () => {
       const error = await cluster.settle(failureOf(client.unary({ body: Buffer.alloc(5_000_000) })));
       assert.equal(error.code, "RESOURCE_EXHAUSTED", error.message);
     });
+  });
+});
+
+describe("a peer whose replies are altered", () => {
+  /** Of three peers the first alters all replies, and one is called after the other. */
+  async function called(states: { readonly corruption?: "off" | "observe" }): Promise<{
+    readonly failures: number;
+    readonly given: number;
+    readonly ejections: readonly { readonly kind: string; readonly isEnforced: boolean }[];
+  }> {
+    await using cluster = createCluster();
+    let given = 0;
+    cluster.serve("shop", 3, (server, index) =>
+      probe(server, {
+        unary: ({ body }) => {
+          if (index === 0) given += 1;
+          return { body };
+        },
+      }),
+    );
+    const [bad] = cluster.target("shop");
+    const chaos = new CallFaultLayer([{ kind: "corrupt", peer: bad }], seededRandom(5), cluster.simulation.nowMs);
+    const client = cluster.client(SafeProbe, "shop", {
+      chaos,
+      balance: "round-robin",
+      policy: { hedge: false },
+      budget: { perSecondMin: 1_000 },
+      switches: createSwitches({ states }),
+    });
+    const ejections: { readonly kind: string; readonly isEnforced: boolean }[] = [];
+    using _ = client.$on("ejection", ({ kind, isEnforced }) => ejections.push({ kind, isEnforced }));
+    await cluster.settle(client.$channel.ready());
+    await cluster.advance(10);
+    let failures = 0;
+    for (let call = 0; call < 60; call++) {
+      const body = bodyOf(call);
+      const reply = await cluster.settle(
+        client.unary({ body }).then(
+          (own) => own,
+          () => undefined,
+        ),
+      );
+      if (reply === undefined) failures += 1;
+      else assert.deepEqual(Buffer.from(reply.body), body);
+    }
+    return { failures, given, ejections };
+  }
+
+  it("is ejected at the third in a minute, and no call fails", async () => {
+    const { failures, given, ejections } = await called({});
+    assert.equal(failures, 0);
+    assert.equal(given, 3);
+    assert.deepEqual(ejections, [{ kind: "ejected", isEnforced: true }]);
+  });
+
+  it("is told of and called on while corruption is only observed, and called on in silence when it is off", async () => {
+    const observed = await called({ corruption: "observe" });
+    assert.ok(observed.given > 15, String(observed.given));
+    assert.ok(observed.ejections.length >= 5 && observed.ejections.every(({ isEnforced }) => !isEnforced));
+    const off = await called({ corruption: "off" });
+    assert.ok(off.given > 15);
+    assert.deepEqual(off.ejections, []);
   });
 });

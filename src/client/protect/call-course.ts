@@ -13,7 +13,7 @@ import type { HedgeMoment } from "../policy/resolved-policy.ts";
 import { WheelEntry } from "../../wire/transport/timer-wheel.ts";
 import type { Timer } from "../../world/timers.ts";
 import { type AttemptFailure, attemptFailure, faultOf, showsHealth } from "./attempt-failure.ts";
-import type { ProtectedAttempt } from "./protected-attempt.ts";
+import type { AnyAttempt } from "./protected-attempt.ts";
 import type { ProtectedCall } from "./protected-call.ts";
 
 /** A timer that comes so late found this process busy: the work may be done already, and its promise not looked at. */
@@ -30,7 +30,7 @@ const HAS_FAILED = failure({ code: "CANCELLED", text: "the attempt has failed" }
 export class CallCourse extends WheelEntry {
   faults: Fault[] | undefined;
   /** Attempts in flight beside the youngest. */
-  readonly others: ProtectedAttempt[];
+  readonly others: AnyAttempt[];
   /** Of the attempts that have ended: those that may have begun their work, and those that did not. */
   counted: number;
   #unreached: number;
@@ -72,21 +72,20 @@ export class CallCourse extends WheelEntry {
 
   /** The call goes on after its turn: from now on it has timers. */
   turnEnded(nowMs: number): void {
-    const { attempt, plan } = this.#call;
-    plan.protection.beat.wanted(nowMs);
+    const { attempt } = this.#call;
     if (attempt !== undefined) this.#expect(attempt, nowMs);
-    this.#rearm();
+    this.#wait(nowMs);
   }
 
   /** Another attempt starts. */
-  began(attempt: ProtectedAttempt, nowMs: number): void {
+  began(attempt: AnyAttempt, nowMs: number): void {
     attempt.startedMs = nowMs;
     this.#expect(attempt, nowMs);
-    this.#rearm();
+    this.#wait(nowMs);
   }
 
   /** When the youngest attempt will be overdue, or has used up its own time. */
-  #expect(attempt: ProtectedAttempt, nowMs: number): void {
+  #expect(attempt: AnyAttempt, nowMs: number): void {
     const { hedge, attemptTimeoutMs } = this.#call.plan.policy;
     const startedMs = attempt.startedMs ?? nowMs;
     this.#attemptByMs = Math.min(this.#attemptByMs, startedMs + attemptTimeoutMs);
@@ -108,7 +107,7 @@ export class CallCourse extends WheelEntry {
   // ----------------------------------------------------------------------------------------------- attempts
 
   /** An attempt has done it: the others are losers, of which neither gate nor budget hear. Gives the time. */
-  succeeded(winner: ProtectedAttempt): number {
+  succeeded(winner: AnyAttempt): number {
     const { protection } = this.#call.plan;
     const nowMs = protection.nowMs();
     this.#remove(winner);
@@ -123,7 +122,7 @@ export class CallCourse extends WheelEntry {
   }
 
   /** What an attempt came to is known, and it is nothing good. */
-  attemptFailed(attempt: ProtectedAttempt, failed: AttemptFailure, nowMs: number): void {
+  attemptFailed(attempt: AnyAttempt, failed: AttemptFailure, nowMs: number): void {
     const call = this.#call;
     const { policy, info, protection, discard } = call.plan;
     this.#noteFailure(attempt, failed, nowMs);
@@ -169,7 +168,7 @@ export class CallCourse extends WheelEntry {
   }
 
   /** Tells those who form opinions. */
-  #noteFailure(attempt: ProtectedAttempt, failed: AttemptFailure, nowMs: number): void {
+  #noteFailure(attempt: AnyAttempt, failed: AttemptFailure, nowMs: number): void {
     const call = this.#call;
     const { plan, peer, state } = call;
     const { protection, policy } = plan;
@@ -184,11 +183,11 @@ export class CallCourse extends WheelEntry {
     (this.faults ??= []).push(fault);
     call.trail?.ended(call, attempt, failed.code, fault, nowMs);
     // What it began and did not wait for ends with it; not so what it returned, which may be the call's result yet.
-    if (!attempt.isOver && failed.given === undefined && failed.kind !== "deadline") attempt.end(HAS_FAILED);
-    attempt.isOver = true;
+    if (!attempt.isDone && failed.given === undefined && failed.kind !== "deadline") call.stop(attempt, HAS_FAILED);
+    attempt.isDone = true;
   }
 
-  #judgementOf(attempt: ProtectedAttempt, failed: AttemptFailure, nowMs: number): Judgement {
+  #judgementOf(attempt: AnyAttempt, failed: AttemptFailure, nowMs: number): Judgement {
     const { state } = this.#call;
     return judge({
       code: failed.code,
@@ -204,14 +203,14 @@ export class CallCourse extends WheelEntry {
     });
   }
 
-  #stalledMs(attempt: ProtectedAttempt, nowMs: number): number {
+  #stalledMs(attempt: AnyAttempt, nowMs: number): number {
     const { plan, times } = this.#call;
     // Of a stall that is not over, the call's own timer may be the first to tell.
     if (times !== undefined && nowMs - times.deadlineMs > BEAT_MS) return ageOf(attempt, nowMs);
     return plan.protection.stalledMsSince(nowMs - ageOf(attempt, nowMs));
   }
 
-  #tellGate(attempt: ProtectedAttempt, failed: AttemptFailure, { outcome }: Judgement, nowMs: number): void {
+  #tellGate(attempt: AnyAttempt, failed: AttemptFailure, { outcome }: Judgement, nowMs: number): void {
     const { plan, peer } = this.#call;
     const { protection } = plan;
     const { breaker } = peer;
@@ -245,7 +244,7 @@ export class CallCourse extends WheelEntry {
     counters.repeats += 1;
     if (events.isHeard) {
       events.emit("retry", nowMs, {
-        callId: call.id,
+        callId: call.callId,
         method: info,
         attempt: call.attempts + 1,
         delayMs,
@@ -256,7 +255,7 @@ export class CallCourse extends WheelEntry {
     // Also for no time at all: the work is never run again in the middle of another call's turn.
     this.#backoffUntilMs = nowMs + delayMs;
     this.#hold = runtime.world.timers.hold();
-    this.#rearm();
+    this.#wait(nowMs);
   }
 
   get #inFlight(): number {
@@ -264,7 +263,7 @@ export class CallCourse extends WheelEntry {
   }
 
   /** No longer in flight. */
-  #remove(attempt: ProtectedAttempt): void {
+  #remove(attempt: AnyAttempt): void {
     const call = this.#call;
     if (call.attempt === attempt) {
       call.attempt = this.others.pop();
@@ -275,13 +274,13 @@ export class CallCourse extends WheelEntry {
   }
 
   /** Those in flight, the youngest last. */
-  #all(): readonly ProtectedAttempt[] {
+  #all(): readonly AnyAttempt[] {
     const { attempt } = this.#call;
     return attempt === undefined ? [] : [...this.others, attempt];
   }
 
   /** All that are in flight, which then none is. */
-  #takeAll(): readonly ProtectedAttempt[] {
+  #takeAll(): readonly AnyAttempt[] {
     const all = this.#all();
     this.#call.attempt = undefined;
     this.others.length = 0;
@@ -340,14 +339,14 @@ export class CallCourse extends WheelEntry {
     return plan.protection.budget.takeCopy(nowMs);
   }
 
-  #copy(attempt: ProtectedAttempt, nowMs: number): void {
+  #copy(attempt: AnyAttempt, nowMs: number): void {
     const call = this.#call;
     const { protection, info } = call.plan;
     protection.counters.copies += 1;
     if (protection.events.isHeard) {
       const afterMs = ageOf(attempt, nowMs);
       const peer = call.peer.describe();
-      protection.events.emit("hedge", nowMs, { callId: call.id, method: info, afterMs, peer });
+      protection.events.emit("hedge", nowMs, { callId: call.callId, method: info, afterMs, peer });
     }
     this.#start("hedge", nowMs);
   }
@@ -360,6 +359,12 @@ export class CallCourse extends WheelEntry {
   }
 
   // --------------------------------------------------------------------------------------------------- time
+
+  /** From now on it has timers, which are to know whether they come late. */
+  #wait(nowMs: number): void {
+    this.#call.plan.protection.beat.wanted(nowMs);
+    this.#rearm();
+  }
 
   /** Arms the wheel for the earliest of all moments that matter. */
   #rearm(): void {
@@ -402,7 +407,7 @@ export class CallCourse extends WheelEntry {
         continue;
       }
       const text = `the attempt took longer than ${attemptTimeoutMs} ms`;
-      attempt.end(failure({ code: "DEADLINE_EXCEEDED", text, reason: "DEADLINE", callId: call.id }));
+      call.stop(attempt, failure({ code: "DEADLINE_EXCEEDED", text, reason: "DEADLINE", callId: call.callId }));
       this.attemptFailed(attempt, attemptFailure("DEADLINE_EXCEEDED", text, { kind: "attempt-timeout" }), nowMs);
     }
   }
@@ -436,12 +441,12 @@ export class CallCourse extends WheelEntry {
   }
 }
 
-function ageOf({ startedMs }: ProtectedAttempt, nowMs: number): number {
+function ageOf({ startedMs }: AnyAttempt, nowMs: number): number {
   return startedMs === undefined ? 0 : nowMs - startedMs;
 }
 
 /** When an attempt has waited twice as long as now, or in a second. */
-function askAgainMs(attempt: ProtectedAttempt, nowMs: number): number {
+function askAgainMs(attempt: AnyAttempt, nowMs: number): number {
   return nowMs + Math.min(ASK_AGAIN_MS_MAX, Math.max(LATE_MS, ageOf(attempt, nowMs)));
 }
 

@@ -7,14 +7,14 @@ import type { Clock } from "../../world/clock.ts";
 import type { Timers } from "../../world/timers.ts";
 import type { Runtime } from "../../wire/transport/runtime.ts";
 
-/** So many calls may begin before the clock is read anew within a turn. */
+/** After so many calls in one turn the clock is read anew, and those that are over are let go. */
 const CALLS_PER_READING = 64;
 
-/** A call in the list. */
+/** A call that began in this turn. */
 export interface FreshCall {
-  freshPrevious: FreshCall | undefined;
-  freshNext: FreshCall | undefined;
-  /** The turn in which it began is over, and it is not; it is in the list no more. */
+  /** It is not over, and has no times of its own yet. */
+  readonly isFresh: boolean;
+  /** The turn in which it began is over, and it still is fresh. */
   turnEnded(nowMs: number): void;
 }
 
@@ -35,10 +35,12 @@ export class FreshCalls {
   nowMs: number;
   private readonly clock: Clock;
   private readonly timers: Timers;
-  private first: FreshCall | undefined;
-  private last: FreshCall | undefined;
+  /** Those of this turn in the order in which they began, some of them over; only the first `count` are any. */
+  private readonly calls: (FreshCall | undefined)[];
+  private count: number;
+  /** With so many in the list it is looked through. */
+  private lookAt: number;
   private isTurnWatched: boolean;
-  private sinceReading: number;
   private readonly endTurn: () => void;
 
   constructor(clock: Clock, timers: Timers) {
@@ -46,11 +48,16 @@ export class FreshCalls {
     this.nowMs = Number.NaN;
     this.clock = clock;
     this.timers = timers;
-    this.first = undefined;
-    this.last = undefined;
+    this.calls = [];
+    this.count = 0;
+    this.lookAt = CALLS_PER_READING;
     this.isTurnWatched = false;
-    this.sinceReading = 0;
     this.endTurn = () => this.turnEnds();
+  }
+
+  /** Calls that are held. */
+  get size(): number {
+    return this.count;
   }
 
   /** A call begins. */
@@ -58,39 +65,41 @@ export class FreshCalls {
     if (!this.isTurnWatched) {
       this.isTurnWatched = true;
       this.timers.afterTurn(this.endTurn);
-      this.read();
-    } else if (++this.sinceReading >= CALLS_PER_READING) this.read();
-    const { last } = this;
-    if (last === undefined) this.first = call;
-    else last.freshNext = call;
-    call.freshPrevious = last;
-    this.last = call;
+      this.nowMs = this.clock.monotonicMs();
+    } else if (this.count >= this.lookAt) this.look();
+    this.calls[this.count] = call;
+    this.count += 1;
   }
 
-  /** A call ends; or the list is no longer to tell it of the turn's end. Does nothing if it is not in the list. */
-  remove(call: FreshCall): void {
-    const { freshPrevious, freshNext } = call;
-    if (freshPrevious !== undefined) freshPrevious.freshNext = freshNext;
-    else if (this.first === call) this.first = freshNext;
-    else return;
-    if (freshNext === undefined) this.last = freshPrevious;
-    else freshNext.freshPrevious = freshPrevious;
-    call.freshPrevious = undefined;
-    call.freshNext = undefined;
-  }
-
-  private read(): void {
-    this.sinceReading = 0;
+  /** Reads the clock, and lets go of what is over. */
+  private look(): void {
+    const { calls, count } = this;
+    let kept = 0;
+    for (let i = 0; i < count; i++) {
+      const call = calls[i];
+      if (call?.isFresh !== true) continue;
+      calls[kept] = call;
+      kept += 1;
+    }
+    for (let i = kept; i < count; i++) calls[i] = undefined;
+    this.count = kept;
+    this.lookAt = kept + CALLS_PER_READING;
     this.nowMs = this.clock.monotonicMs();
   }
 
   private turnEnds(): void {
     this.isTurnWatched = false;
-    this.read();
-    const nowMs = this.nowMs;
-    for (let call = this.first; call !== undefined; call = this.first) {
-      this.remove(call);
-      call.turnEnded(nowMs);
+    this.look();
+    const { calls, count } = this;
+    // Whoever is told may begin calls, which belong to the next turn.
+    const open: FreshCall[] = [];
+    for (let i = 0; i < count; i++) {
+      const call = calls[i];
+      calls[i] = undefined;
+      if (call !== undefined) open.push(call);
     }
+    this.count = 0;
+    this.lookAt = CALLS_PER_READING;
+    for (const call of open) if (call.isFresh) call.turnEnded(this.nowMs);
   }
 }

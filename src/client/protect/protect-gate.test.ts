@@ -115,6 +115,20 @@ describe("the gate of a function's one peer", () => {
     assert.equal((await rig.fails(patient())).reason, "NO_PEER");
   });
 
+  it("does not hear what this process slept through: ten deadlines that passed in a stall shut nothing", async () => {
+    const rig = virtualRig();
+    const call = protect({ name: "a", timeoutMs: 1_500, world: rig.world }, rig.script({ afterMs: 60_000 }));
+    const outcomes = Promise.all(Array.from({ length: 10 }, () => rig.fails(call())));
+    await rig.sim.advance(100);
+    rig.sim.freeze("here");
+    await rig.sim.advance(3_000);
+    rig.sim.thaw("here");
+    const errors = await outcomes;
+    assert.ok(errors.every(({ reason }) => reason === "DEADLINE"));
+    assert.equal(errors[0]?.faults[0]?.blame, "this-process");
+    assert.equal((await rig.fails(call())).reason, "DEADLINE", "the gate is open");
+  });
+
   it("is none with gate false", async () => {
     const rig = virtualRig();
     const made = switchable(rig, { gate: false });

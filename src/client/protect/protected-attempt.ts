@@ -8,6 +8,9 @@ import { CallScope, copyTrace, scopes } from "../../call/scope.ts";
 import type { AttemptWhy } from "../call-attempt.ts";
 import type { ProtectedCall } from "./protected-call.ts";
 
+/** What the work sees when it prints what it was given. */
+export const inspectCustom: unique symbol = Symbol.for("nodejs.util.inspect.custom") as never;
+
 /** What the work is given. It must pass on `signal`: a timeout that does not stop the work is a leak. */
 export interface Attempt {
   /** The same on every attempt of a call: an idempotency key for whoever takes one. 32 hex digits. */
@@ -20,60 +23,53 @@ export interface Attempt {
   readonly deadline: Deadline;
 }
 
-export class ProtectedAttempt implements Attempt, Deadline {
-  readonly number: number;
+/** An attempt as its call sees it. The first of a call is the call itself: one object less for each call that needs no other. */
+export interface AnyAttempt extends Attempt {
+  readonly why: AttemptWhy;
   /** The gate's: handed back with the attempt's end. */
   readonly ticket: number;
-  readonly why: AttemptWhy;
   /** Undefined: within the turn of the call, which is not over. */
   startedMs: number | undefined;
-  /** Nobody waits for it: it has ended, or was ended. */
-  isOver: boolean;
-  /** The calls that the work makes belong to it; undefined if they are to inherit nothing. */
-  scope: CallScope | undefined;
+  /** Nobody waits for it: it has ended, or was stopped. */
+  isDone: boolean;
+  /** Holds its signal; and the calls that the work makes, unless they are to inherit nothing. Undefined while nobody needs it. */
+  inner: CallScope | undefined;
+}
+
+/** An attempt after the first. */
+export class LaterAttempt implements AnyAttempt, Deadline {
+  readonly number: number;
+  readonly why: AttemptWhy;
+  readonly ticket: number;
+  startedMs: number | undefined;
+  isDone: boolean;
+  inner: CallScope | undefined;
   readonly #call: ProtectedCall;
-  #controller: AbortController | undefined;
-  #endReason: unknown;
 
   constructor(call: ProtectedCall, number: number, why: AttemptWhy, ticket: number) {
     this.number = number;
-    this.ticket = ticket;
     this.why = why;
+    this.ticket = ticket;
     this.startedMs = undefined;
-    this.isOver = false;
-    this.scope = undefined;
+    this.isDone = false;
+    this.inner = undefined;
     this.#call = call;
-    this.#controller = undefined;
-    this.#endReason = undefined;
   }
 
   get callId(): string {
-    return this.#call.id;
+    return this.#call.callId;
   }
-
   get signal(): AbortSignal {
-    if (this.scope !== undefined) return this.scope.signal;
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#endReason !== undefined) this.#controller.abort(this.#endReason);
-    }
-    return this.#controller.signal;
+    return this.#call.innerOf(this).signal;
   }
-
   get deadline(): Deadline {
     return this;
   }
-
   remainingMs(): number {
-    return this.#call.remainingMs(this);
+    return this.#call.leftMs(this);
   }
-
-  /** Ends it from our side: whoever has its signal is told. `reason` is never undefined. */
-  end(reason: unknown): void {
-    this.isOver = true;
-    this.#endReason = reason;
-    this.scope?.cancel(reason);
-    this.#controller?.abort(reason);
+  [inspectCustom](): object {
+    return { callId: this.callId, number: this.number };
   }
 }
 

@@ -3,12 +3,13 @@
  * is its course (call-course.ts). What may be repeated and copied is decided in `policy/recover`, as for a client's calls.
  */
 import type { AsyncResource } from "node:async_hooks";
+import type { Deadline } from "../../call/deadline.ts";
 import type { Code } from "../../call/code.ts";
 import { failure, RpcError } from "../../call/error.ts";
 import { callIdText, mintCallId } from "../../call/ids.ts";
 import type { Priority } from "../../call/method.ts";
 import type { Reason } from "../../call/reason.ts";
-import { type CallScope, type ScopeChild, scopes } from "../../call/scope.ts";
+import { CallScope, type ScopeChild, scopes } from "../../call/scope.ts";
 import type { AttemptWhy } from "../call-attempt.ts";
 import { priorityOf } from "../call-base.ts";
 import type { MethodState } from "../method-state.ts";
@@ -17,18 +18,17 @@ import { REFUSED } from "./breaker.ts";
 import { CallCourse } from "./call-course.ts";
 import { fallBack } from "./fall-back.ts";
 import type { FreshCall } from "./fresh-calls.ts";
-import { AttemptScope, contextHere, ProtectedAttempt, runInside } from "./protected-attempt.ts";
+import {
+  type AnyAttempt,
+  AttemptScope,
+  contextHere,
+  inspectCustom,
+  LaterAttempt,
+  runInside,
+} from "./protected-attempt.ts";
 import type { ProtectedPeer } from "./protected-peer.ts";
 import { ProtectedTrail } from "./protected-trail.ts";
 import type { ProtectedPlan } from "./protection.ts";
-
-// The promise's settlers leave its executor through these two: no closure per call of ours.
-let settleResolve: (value: unknown) => void;
-let settleReject: (error: unknown) => void;
-function takeSettlers(resolve: (value: unknown) => void, reject: (error: unknown) => void): void {
-  settleResolve = resolve;
-  settleReject = reject;
-}
 
 /** Calls a protected function. `canSendAgain`: its arguments are good for another attempt. A `signal` that aborts rejects with its reason. */
 export function callProtected(
@@ -38,10 +38,17 @@ export function callProtected(
   canSendAgain: boolean,
   signal: AbortSignal | undefined,
 ): Promise<unknown> {
-  const promise = new Promise(takeSettlers);
-  new ProtectedCall(plan, peer, args, canSendAgain, settleResolve, settleReject).begin(signal);
+  let settle: (value: unknown) => void = unset;
+  let fail: (error: unknown) => void = unset;
+  const promise = new Promise((resolve, reject) => {
+    settle = resolve;
+    fail = reject;
+  });
+  new ProtectedCall(plan, peer, args, canSendAgain, settle, fail).begin(signal);
   return promise;
 }
+
+function unset(): void {}
 
 /** On the monotonic clock. */
 export interface CallTimes {
@@ -49,23 +56,19 @@ export interface CallTimes {
   deadlineMs: number;
 }
 
-export class ProtectedCall implements ScopeChild, FreshCall {
-  freshPrevious: FreshCall | undefined;
-  freshNext: FreshCall | undefined;
+export class ProtectedCall implements AnyAttempt, Deadline, ScopeChild, FreshCall {
   scopePrevious: ScopeChild | undefined;
   scopeNext: ScopeChild | undefined;
   readonly plan: ProtectedPlan;
   readonly peer: ProtectedPeer;
-  readonly state: MethodState;
   readonly args: readonly unknown[];
   readonly canSendAgain: boolean;
   readonly scope: CallScope | undefined;
-  readonly priority: Priority;
   /** When it began and must have ended; undefined until somebody asks, or its turn is over. */
   times: CallTimes | undefined;
   isOver: boolean;
   /** The youngest attempt that is in flight. */
-  attempt: ProtectedAttempt | undefined;
+  attempt: AnyAttempt | undefined;
   /** Attempts started. */
   attempts: number;
   /** What a call has that outlives its turn, or has failed. */
@@ -74,6 +77,10 @@ export class ProtectedCall implements ScopeChild, FreshCall {
   /** The caller's async context; undefined while no timer may need it. */
   context: AsyncResource | undefined;
   #id: string | undefined;
+  ticket: number;
+  startedMs: number | undefined;
+  isDone: boolean;
+  inner: CallScope | undefined;
   readonly #resolve: (value: unknown) => void;
   readonly #reject: (error: unknown) => void;
   #stopListening: (() => void) | undefined;
@@ -86,18 +93,13 @@ export class ProtectedCall implements ScopeChild, FreshCall {
     resolve: (value: unknown) => void,
     reject: (error: unknown) => void,
   ) {
-    const scope = scopes.getStore();
-    this.freshPrevious = undefined;
-    this.freshNext = undefined;
     this.scopePrevious = undefined;
     this.scopeNext = undefined;
     this.plan = plan;
     this.peer = peer;
-    this.state = peer.stateOf(plan.kind, plan.info, plan.protection.budget);
     this.args = args;
     this.canSendAgain = canSendAgain;
-    this.scope = scope;
-    this.priority = priorityOf(undefined, plan.policy.priority, scope);
+    this.scope = scopes.getStore();
     this.times = undefined;
     this.isOver = false;
     this.attempt = undefined;
@@ -106,13 +108,45 @@ export class ProtectedCall implements ScopeChild, FreshCall {
     this.trail = undefined;
     this.context = undefined;
     this.#id = undefined;
+    this.ticket = 0;
+    this.startedMs = undefined;
+    this.isDone = false;
+    this.inner = undefined;
     this.#resolve = resolve;
     this.#reject = reject;
     this.#stopListening = undefined;
   }
 
+  // As its own first attempt.
+  get number(): number {
+    return 1;
+  }
+  get why(): AttemptWhy {
+    return "first";
+  }
+  get signal(): AbortSignal {
+    return this.innerOf(this).signal;
+  }
+  get deadline(): Deadline {
+    return this;
+  }
+  remainingMs(): number {
+    return this.leftMs(this);
+  }
+  [inspectCustom](): object {
+    return { callId: this.callId, number: this.number };
+  }
+
+  get state(): MethodState {
+    const { kind, info, protection } = this.plan;
+    return this.peer.stateOf(kind, info, protection.budget);
+  }
+  get priority(): Priority {
+    return priorityOf(undefined, this.plan.policy.priority, this.scope);
+  }
+
   /** Minted when first asked for: most calls end without having needed one. */
-  get id(): string {
+  get callId(): string {
     if (this.#id === undefined) {
       const words = { id0: 0, id1: 0, id2: 0, id3: 0 };
       mintCallId(this.plan.protection.runtime.world, words);
@@ -201,13 +235,29 @@ export class ProtectedCall implements ScopeChild, FreshCall {
   }
 
   /** What is left to an attempt. */
-  remainingMs(attempt: ProtectedAttempt): number {
+  leftMs(attempt: AnyAttempt): number {
     return Math.max(0, this.#attemptDeadlineMs(attempt) - this.plan.protection.nowMs());
   }
 
-  #attemptDeadlineMs(attempt: ProtectedAttempt): number {
+  #attemptDeadlineMs(attempt: AnyAttempt): number {
     const { createdMs, deadlineMs } = this.fixTimes();
     return Math.min(deadlineMs, (attempt.startedMs ?? createdMs) + this.plan.policy.attemptTimeoutMs);
+  }
+
+  get isFresh(): boolean {
+    return !this.isOver && this.course === undefined;
+  }
+
+  /** What holds the signal of an attempt. */
+  innerOf(attempt: AnyAttempt): CallScope {
+    attempt.inner ??= new CallScope(this.plan.protection.runtime.world.clock);
+    return attempt.inner;
+  }
+
+  /** Ends an attempt from our side: whoever has its signal is told. */
+  stop(attempt: AnyAttempt, reason: unknown): void {
+    attempt.isDone = true;
+    this.innerOf(attempt).cancel(reason);
   }
 
   turnEnded(nowMs: number): void {
@@ -238,7 +288,7 @@ export class ProtectedCall implements ScopeChild, FreshCall {
       return;
     }
     this.attempts += 1;
-    const attempt = new ProtectedAttempt(this, this.attempts, why, ticket);
+    const attempt = this.attempts === 1 ? this.#asFirst(ticket) : new LaterAttempt(this, this.attempts, why, ticket);
     if (this.attempt !== undefined) this.toCourse().others.push(this.attempt);
     this.attempt = attempt;
     this.trail?.started(attempt, peer.describe());
@@ -246,17 +296,22 @@ export class ProtectedCall implements ScopeChild, FreshCall {
     this.#run(attempt);
   }
 
-  #run(attempt: ProtectedAttempt): void {
+  #asFirst(ticket: number): AnyAttempt {
+    this.ticket = ticket;
+    return this;
+  }
+
+  #run(attempt: AnyAttempt): void {
     const { plan, args } = this;
     let given: unknown;
     try {
       if (plan.hasScope) {
         const mayRepeat = this.mayRepeat && attempt.number === 1;
         const scope = new AttemptScope(this, this.#attemptDeadlineMs(attempt), mayRepeat);
-        attempt.scope = scope;
+        attempt.inner = scope;
         given = runInside(scope, this.context ?? contextHere(), plan.work, attempt, args);
       } else {
-        given = plan.work(attempt, ...args);
+        given = args.length === 0 ? plan.work(attempt) : plan.work(attempt, ...args);
       }
     } catch (error) {
       given = Promise.reject(error);
@@ -293,9 +348,9 @@ export class ProtectedCall implements ScopeChild, FreshCall {
     this.endWith("UNAVAILABLE", text, "NO_PEER", undefined, leftMs === undefined ? undefined : Math.max(0, leftMs));
   }
 
-  #returned(attempt: ProtectedAttempt, value: unknown): void {
+  #returned(attempt: AnyAttempt, value: unknown): void {
     const { plan } = this;
-    if (attempt.isOver) {
+    if (attempt.isDone) {
       plan.discard?.(value);
       return;
     }
@@ -306,7 +361,7 @@ export class ProtectedCall implements ScopeChild, FreshCall {
     }
     const { fresh, counters } = plan.protection;
     const { course } = this;
-    attempt.isOver = true;
+    attempt.isDone = true;
     let nowMs = fresh.nowMs;
     if (course !== undefined) nowMs = course.succeeded(attempt);
     this.#noteSuccess(attempt, nowMs);
@@ -322,7 +377,7 @@ export class ProtectedCall implements ScopeChild, FreshCall {
     this.#resolve(value);
   }
 
-  #noteSuccess(attempt: ProtectedAttempt, nowMs: number): void {
+  #noteSuccess(attempt: AnyAttempt, nowMs: number): void {
     const { plan, peer, state } = this;
     const { policy, protection } = plan;
     // What is done within its turn took no time that a clock could show.
@@ -335,12 +390,11 @@ export class ProtectedCall implements ScopeChild, FreshCall {
     this.trail?.ended(this, attempt, "OK", undefined, nowMs);
   }
 
-  #threw(attempt: ProtectedAttempt, error: unknown): void {
-    if (!attempt.isOver) this.#failed(attempt, this.plan.judgeError(error));
+  #threw(attempt: AnyAttempt, error: unknown): void {
+    if (!attempt.isDone) this.#failed(attempt, this.plan.judgeError(error));
   }
 
-  #failed(attempt: ProtectedAttempt, failed: AttemptFailure): void {
-    this.plan.protection.fresh.remove(this);
+  #failed(attempt: AnyAttempt, failed: AttemptFailure): void {
     // This is a reaction to the work's promise, so it runs where the call was made.
     this.context ??= contextHere();
     const course = this.toCourse();
@@ -409,15 +463,14 @@ export class ProtectedCall implements ScopeChild, FreshCall {
   }
 
   /** Cancels an attempt that is in flight: neither gate nor budget hear of it. */
-  endAttempt(attempt: ProtectedAttempt, reason: unknown, nowMs: number): void {
+  endAttempt(attempt: AnyAttempt, reason: unknown, nowMs: number): void {
     if (this.plan.policy.gate) this.peer.breaker.saidNothing(attempt.ticket);
     this.trail?.ended(this, attempt, "CANCELLED", undefined, nowMs);
-    attempt.end(reason);
+    this.stop(attempt, reason);
   }
 
   #leave(): void {
     this.isOver = true;
-    this.plan.protection.fresh.remove(this);
     if (this.scope !== undefined) this.scope.removeChild(this);
     if (this.#stopListening !== undefined) this.#stopListening();
   }
@@ -432,7 +485,7 @@ export class ProtectedCall implements ScopeChild, FreshCall {
   } {
     return {
       method: this.plan.info,
-      callId: this.id,
+      callId: this.callId,
       tookMs: this.plan.protection.nowMs() - this.fixTimes().createdMs,
       attempts: this.attempts,
       faults: this.course?.faults ?? [],

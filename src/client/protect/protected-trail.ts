@@ -8,11 +8,11 @@ import type { Fault } from "../../call/fault.ts";
 import { hexOf } from "../../call/ids.ts";
 import type { Peer } from "../../call/peer.ts";
 import { phasesOf } from "../../observe/phases.ts";
-import type { ProtectedAttempt } from "./protected-attempt.ts";
+import type { AnyAttempt } from "./protected-attempt.ts";
 import type { ProtectedCall } from "./protected-call.ts";
 
 interface TrailEntry {
-  readonly attempt: ProtectedAttempt;
+  readonly attempt: AnyAttempt;
   readonly peer: Peer;
   readonly why: AttemptWhy;
   endedMs: number;
@@ -23,12 +23,12 @@ interface TrailEntry {
 export class ProtectedTrail {
   readonly #entries: TrailEntry[] = [];
 
-  started(attempt: ProtectedAttempt, peer: Peer): void {
+  started(attempt: AnyAttempt, peer: Peer): void {
     this.#entries.push({ attempt, peer, why: attempt.why, endedMs: Number.NaN, code: undefined, fault: undefined });
   }
 
   /** Keeps an attempt's first end, and tells of it. */
-  ended(call: ProtectedCall, attempt: ProtectedAttempt, code: CodeOrOk, fault: Fault | undefined, nowMs: number): void {
+  ended(call: ProtectedCall, attempt: AnyAttempt, code: CodeOrOk, fault: Fault | undefined, nowMs: number): void {
     const entry = this.#entries.find((each) => each.attempt === attempt);
     if (entry === undefined || entry.code !== undefined) return;
     entry.code = code;
@@ -36,7 +36,7 @@ export class ProtectedTrail {
     entry.endedMs = nowMs;
     const tookMs = nowMs - (attempt.startedMs ?? nowMs);
     call.plan.protection.events.emit("attempt.ended", nowMs, {
-      callId: call.id,
+      callId: call.callId,
       peer: entry.peer,
       code,
       tookMs,
@@ -70,7 +70,7 @@ export class ProtectedTrail {
     const { stalledUntilMs, lastStallMs } = plan.protection.beat.watch;
     const firstMs = attempts[0] === undefined ? Number.NaN : createdMs + attempts[0].startMs;
     return Object.freeze({
-      callId: call.id,
+      callId: call.callId,
       traceId: scope === undefined ? undefined : traceOf(scope),
       method: plan.info,
       side: "client",

@@ -35,6 +35,22 @@ for (const peers of SIZES) {
       assert.equal(fleet.records[1]?.why, "5 faults in a row");
     });
 
+    it("ejects a peer that another detector charges, at the next sweep and once, and not more of them than others", () => {
+      const fleet = new ScriptedFleet({ peers });
+      for (let peer = 0; peer < peers; peer += 1) {
+        const record = fleet.records[peer];
+        assert.ok(record !== undefined);
+        fleet.detector.charge(record, "altered", fleet.nowMs);
+        fleet.nowMs += 10;
+        fleet.sweep();
+      }
+      const most = Math.max(1, Math.floor(peers / 2));
+      assert.ok(fleet.ejected.length >= 1 && fleet.ejected.length <= most, `${fleet.ejected.length} of ${peers}`);
+      assert.equal(fleet.records[0]?.why, "altered");
+      fleet.run(20_000, 100, () => ({}));
+      assert.deepEqual(fleet.ejected, [], "they have returned, and nothing is held against them any more");
+    });
+
     it("ejects for lateness in a row as for transport faults, and for both mixed", () => {
       const fleet = new ScriptedFleet({ peers });
       for (let i = 0; i < 5; i += 1) faults(fleet, 0, 1, i % 2 === 0 ? OUTCOME_LATE : OUTCOME_TRANSPORT);

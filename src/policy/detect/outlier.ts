@@ -45,6 +45,9 @@ const HEALTHY_MS = 30_000;
 const URGENT_MS = 20;
 const URGENT_MS_PER_PEER = 0.02;
 const ASK_AGAIN_MS = 1_000;
+/** What another detector found goes before all else; peers found alike within this time are not to blame. */
+const CHARGE_SEVERITY = 10_000;
+const CHARGE_MS = 60_000;
 /** Sweeps closer than this are not regular ones: latency is not judged twice by the same samples. */
 const REGULAR_MS = 500;
 
@@ -165,6 +168,12 @@ export class OutlierDetector {
     return this.observeFault(record, figures, outcome, latencyMs, nowMs);
   }
 
+  /** A detector that looks at one peer alone (corruption) has found it ill: sweep now. The limits hold for it as for any other. */
+  charge(record: PeerRecord, why: string, nowMs: number): void {
+    record.charge = why;
+    record.chargedAtMs = nowMs;
+  }
+
   /**
    * Judges all peers: about once a second while there is traffic, when `observe` asks, and at `nextSweepMs`.
    * @param stallScore `SelfWatch.score`: while it is not 0, nobody is ejected for lateness or latency.
@@ -263,7 +272,10 @@ export class OutlierDetector {
       if (record.isMarked) continue;
       // Whatever comes of it now, it asks no sooner than in a second again.
       if (record.run >= this.options.consecutiveFailures) record.askAtMs = nowMs + ASK_AGAIN_MS;
-      const found = accuseRun(record, fleet, this.options) ?? accuseShare(record, fleet, this.options);
+      const found =
+        this.accuseCharged(record, nowMs) ??
+        accuseRun(record, fleet, this.options) ??
+        accuseShare(record, fleet, this.options);
       if (found !== undefined) accusations.push(found);
     }
     if (nowMs < this.regularAtMs + REGULAR_MS) return accusations;
@@ -279,6 +291,16 @@ export class OutlierDetector {
       for (const figures of record.figures) figures.turn(nowMs, isCalm && !record.isSlower);
     }
     return accusations;
+  }
+
+  /** Not where most of the others were found the same lately: then it is us, or the network. */
+  private accuseCharged(record: PeerRecord, nowMs: number): Accusation | undefined {
+    const why = record.charge;
+    if (why === "") return undefined;
+    record.charge = "";
+    let alike = 0;
+    for (const other of this.records) if (other !== record && nowMs - other.chargedAtMs <= CHARGE_MS) alike += 1;
+    return alike * 2 > this.records.length - 1 ? undefined : { record, severity: CHARGE_SEVERITY, why };
   }
 
   /** A member of a group that is kept out has no part in the limit. */

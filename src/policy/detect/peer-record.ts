@@ -48,6 +48,9 @@ export class PeerRecord {
   /** A full run asks for a sweep no sooner than this. */
   askAtMs: number;
   healthyFromMs: number;
+  /** What another detector has found of it since the last sweep; empty: nothing. And when that was the last time. */
+  charge: string;
+  chargedAtMs: number;
   /** Sweeps in a row that found it slow. */
   slowSweeps: number;
   /** It is slower than the others, so its past does not learn. */
@@ -80,6 +83,8 @@ export class PeerRecord {
     this.runId = 0;
     this.askAtMs = Number.NEGATIVE_INFINITY;
     this.healthyFromMs = Number.NEGATIVE_INFINITY;
+    this.charge = "";
+    this.chargedAtMs = Number.NEGATIVE_INFINITY;
     this.slowSweeps = 0;
     this.isSlower = false;
     this.calls = 0;
@@ -100,6 +105,7 @@ export class PeerRecord {
   /** Nothing it did before counts any more, but its own past. */
   forget(nowMs: number): void {
     this.endRun();
+    this.charge = "";
     this.slowSweeps = 0;
     this.isSlower = false;
     this.askAtMs = Number.NEGATIVE_INFINITY;

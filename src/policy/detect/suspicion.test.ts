@@ -246,4 +246,21 @@ describe("suspicion", () => {
     );
     assert.ok(seen.length < 120, "about three looks a second at most");
   });
+
+  it("condemns nobody for not answering a PING that could not be sent, and asks again after the next frame", () => {
+    const facts = silent();
+    const suspicion = new Suspicion();
+    let refused = 0;
+    const seen = run(suspicion, facts, 20_000, (atMs, last) => {
+      if (last !== "ping") return;
+      refused += 1;
+      suspicion.notAsked(atMs);
+    });
+    assert.ok(refused > 0);
+    assert.ok(seen.every(({ look }) => look !== "condemn"));
+    assert.equal(suspicion.isSuspect, true);
+    Object.assign(facts, { receivedAtMs: 21_000, frameAtMs: 21_000 });
+    assert.equal(suspicion.look(21_000, facts), "trust");
+    assert.equal(suspicion.look(21_300, facts), "ping");
+  });
 });

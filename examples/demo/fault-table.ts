@@ -1,8 +1,7 @@
-/** The tables at the end of the demo: a line for each fault, and reliability per attempt beside per call. */
+/** The table at the end of the demo: for each fault how soon it was noticed and healed, and what it cost. */
 import { styleText } from "node:util";
 import type { FaultKind } from "./chapters.ts";
 import { whole } from "./live-table.ts";
-import type { Reliability, Share } from "./report.ts";
 import type { FaultReport } from "./story.ts";
 
 const NAMES: Readonly<Record<FaultKind, string>> = {
@@ -33,26 +32,6 @@ export function faultLines(faults: readonly FaultReport[]): readonly string[] {
       whole(extraAttempts).padStart(WIDTHS.extra),
   );
   return [styleText("bold", heading), ...rows];
-}
-
-/** What single attempts were, and calls are, with the interval in which it lies with 95 % confidence. */
-export function reliabilityLines({ perAttempt, perCall }: Reliability): readonly string[] {
-  return [
-    reliabilityLine("per attempt", perAttempt, "what it would have been"),
-    reliabilityLine("per call", perCall, ""),
-  ];
-}
-
-function reliabilityLine(name: string, { value, low, high }: Share, note: string): string {
-  const range = `${percent(low)} .. ${percent(high)} %`;
-  return `  ${name.padEnd(16)}${percent(value).padStart(12)} %  ${range.padEnd(24)}${styleText("dim", note)}`.trimEnd();
-}
-
-/** So many digits that a single failure in a million calls is seen; 100 means that there was none. */
-function percent(value: number): string {
-  if (value === 1) return "100";
-  const text = (100 * value).toFixed(5);
-  return text === "100.00000" ? "99.99999" : text;
 }
 
 function milliseconds(value: number): string {
