@@ -36,7 +36,9 @@ export function judgementOf(
  */
 function isFromBelow(attempt: CallAttempt, code: Code): boolean {
   if (code !== "RESOURCE_EXHAUSTED" && code !== "UNAVAILABLE") return false;
-  return attempt.fault === "status" && attempt.reached === "yes" && attempt.number === 1 && (attempt.retryAfterMs ?? 0) < 0;
+  return (
+    attempt.fault === "status" && attempt.reached === "yes" && attempt.number === 1 && (attempt.retryAfterMs ?? 0) < 0
+  );
 }
 
 /** The fault of an attempt; `atMs` counts from the call's begin. */

@@ -47,7 +47,14 @@ export class CallTrail {
   #recordOf(call: ClientCall, error: RpcError | undefined, nowMs: number): CallRecord {
     const tookMs = nowMs - call.createdMs;
     const attempts = this.#entries.map(({ peer, why, startMs, endMs, code, fault }): AttemptRecord => {
-      return { peer, why, startMs, tookMs: (code === undefined ? tookMs : endMs) - startMs, code: code ?? error?.code ?? "CANCELLED", fault };
+      return {
+        peer,
+        why,
+        startMs,
+        tookMs: (code === undefined ? tookMs : endMs) - startMs,
+        code: code ?? error?.code ?? "CANCELLED",
+        fault,
+      };
     });
     const winner = this.#entries.findLast(({ code }) => code === "OK");
     const first = this.#entries[0];
@@ -93,7 +100,8 @@ function hasFailed({ code, fault }: AttemptRecord): boolean {
 function goodVerdict(attempts: readonly AttemptRecord[], tookMs: number): string {
   const took = `${tookMs < 10 ? tookMs.toFixed(1) : Math.round(tookMs)} ms`;
   const failed = attempts.filter(hasFailed);
-  if (failed.length === 0) return attempts.length > 1 ? `OK in ${took}, of ${attempts.length} copies the first` : `OK in ${took}`;
+  if (failed.length === 0)
+    return attempts.length > 1 ? `OK in ${took}, of ${attempts.length} copies the first` : `OK in ${took}`;
   const who = failed.map(({ peer, code }) => `${peer?.address ?? "nobody"} ${code}`).join(", ");
   return `OK after ${attempts.length} attempts in ${took}: saved from ${who}`;
 }

@@ -162,7 +162,9 @@ export class ChannelCore implements PickGate<ClientPeer> {
     this.detector = facts.gate === undefined ? undefined : new OutlierDetector(facts.gate, facts.world.random);
     this.quarantine = new Quarantine();
     this.sinceMs = facts.world.clock.monotonicMs();
-    this.health = facts.health ? { request: healthRequest(facts.health.service, this.scheme), from: "health" } : undefined;
+    this.health = facts.health
+      ? { request: healthRequest(facts.health.service, this.scheme), from: "health" }
+      : undefined;
     this.healthPoll = new HealthPoll();
     this.isClosed = false;
     this.hedgeState = "on";
@@ -426,7 +428,12 @@ export class ChannelCore implements PickGate<ClientPeer> {
   }
 
   /** A peer that takes a call now, other than those excluded; undefined if there is none. */
-  pick(nowMs: number, excluded: readonly ClientPeer[] | undefined, isLong: boolean, isGated: boolean): ClientPeer | undefined {
+  pick(
+    nowMs: number,
+    excluded: readonly ClientPeer[] | undefined,
+    isLong: boolean,
+    isGated: boolean,
+  ): ClientPeer | undefined {
     this.#isLongPick = isLong;
     this.#mayProve = true;
     if (!isGated || this.gateState !== "on") return this.#plainPick(nowMs, excluded);
@@ -538,7 +545,10 @@ export class ChannelCore implements PickGate<ClientPeer> {
     try {
       let misses = 0;
       let placed = 0;
-      for (let call = this.#waitingFirst as ClientCall | undefined; call !== undefined && misses < 16 && placed < most; ) {
+      for (
+        let call = this.#waitingFirst as ClientCall | undefined;
+        call !== undefined && misses < 16 && placed < most;
+      ) {
         const next: ClientCall | undefined = call.waitNext;
         const peer = call.pickAgain(nowMs);
         if (peer === undefined) {
@@ -617,7 +627,10 @@ export function healthOf(peer: ClientPeer, nowMs: number): { readonly health: Pe
   if (word === "awaited") return { health: "connecting", why: said };
   if (word === "denied") {
     const isForgotten = peer.channel.healthPoll.isForgetting;
-    return { health: "not-serving", why: isForgotten ? `${said}; called all the same, for more than half say so` : said };
+    return {
+      health: "not-serving",
+      why: isForgotten ? `${said}; called all the same, for more than half say so` : said,
+    };
   }
   if (record.isEjected) return { health: "ejected", why: record.why };
   if (peer.suspects > 0 && !peer.isHealthy) return { health: "suspect", why: "it is silent while calls wait for it" };

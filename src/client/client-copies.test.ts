@@ -58,7 +58,10 @@ describe("a call whose attempt is overdue", () => {
     }
     assert.ok(hedges.length >= 1, "at least one call met the silent peer");
     assert.ok(slowest < 30, `${slowest} ms`);
-    assert.ok(hedges.every((afterMs) => afterMs >= 2 && afterMs < 20), String(hedges));
+    assert.ok(
+      hedges.every((afterMs) => afterMs >= 2 && afterMs < 20),
+      String(hedges),
+    );
     assert.deepEqual(new Set(cancelled), new Set([1]));
     assert.equal(asked.filter((index) => index === 1).length, hedges.length);
     const { failures, saved } = client.$channel.reliability()[0] ?? {};
@@ -102,7 +105,10 @@ describe("a call whose attempt is overdue", () => {
       );
     }
     assert.ok(codes.has("OK"));
-    assert.deepEqual([...codes].filter((code) => code !== "OK" && code !== "NOT_FOUND"), []);
+    assert.deepEqual(
+      [...codes].filter((code) => code !== "OK" && code !== "NOT_FOUND"),
+      [],
+    );
   });
 
   it("costs at most 2 % however long its peer is silent", async () => {

@@ -27,7 +27,10 @@ describe("the gate", () => {
     }
     assert.ok(refusedAtMs.length >= 1);
     const gapsMs = refusedAtMs.slice(1).map((atMs, i) => atMs - (refusedAtMs[i] ?? 0));
-    assert.ok(gapsMs.every((gapMs) => gapMs >= 1_999), String(gapsMs));
+    assert.ok(
+      gapsMs.every((gapMs) => gapMs >= 1_999),
+      String(gapsMs),
+    );
   });
 
   it("sends at most 1,024 calls at once to a peer: the rest waits, and says why when its time is over", async () => {

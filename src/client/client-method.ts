@@ -17,7 +17,7 @@ const TIMEOUT_MAX_MS = 86_400_000;
 export interface MethodPolicies {
   readonly policy: ResolvedPolicy;
   /** One call's own policy on top, checked. TypeError or RangeError naming what came. */
-  policyOf(given: unknown): ResolvedPolicy;
+  readonly policyOf: (given: unknown) => ResolvedPolicy;
 }
 
 export interface ClientMethod extends MethodPolicies {

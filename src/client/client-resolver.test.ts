@@ -67,7 +67,10 @@ describe("a resolver as a target", () => {
     give([]);
     give(new Error("the registry is down"));
     await cluster.advance(5_000);
-    assert.deepEqual(channel.peers().map(({ id }) => id), ["shop/1", "shop/2"]);
+    assert.deepEqual(
+      channel.peers().map(({ id }) => id),
+      ["shop/1", "shop/2"],
+    );
     assert.equal(watches(), 2, "it is asked again");
     give([peer(0)]);
     await cluster.advance(20);

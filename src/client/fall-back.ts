@@ -19,7 +19,14 @@ export async function fallBack(
   } catch (thrown) {
     if (thrown instanceof RpcError) throw thrown;
     const text = `the fallback failed (${thrown instanceof Error ? thrown.message : String(thrown)}) after: ${error.message}`;
-    throw failure({ code: error.code, text, method: plan.info, reached: error.reached, faults: error.faults, cause: thrown });
+    throw failure({
+      code: error.code,
+      text,
+      method: plan.info,
+      reached: error.reached,
+      faults: error.faults,
+      cause: thrown,
+    });
   }
 }
 

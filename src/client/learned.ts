@@ -33,11 +33,21 @@ export function learnedOf(channel: ChannelCore, { state }: ClientMethod): readon
     facts.push({ layer: "hedge", path: "hedge.afterMs", value: rounded(delayMs), why: "1.5 x p99 of the last 30 s" });
   }
   if (channel.isStandingDown) {
-    facts.push({ layer: "hedge", path: "hedge.copies", value: "standing down", why: "most peers became slower at once" });
+    facts.push({
+      layer: "hedge",
+      path: "hedge.copies",
+      value: "standing down",
+      why: "most peers became slower at once",
+    });
   }
   const refusedShare = state.refusedShare(nowMs);
   if (refusedShare > 0) {
-    facts.push({ layer: "throttle", path: "throttle.refusedShare", value: rounded(refusedShare), why: "servers refuse calls" });
+    facts.push({
+      layer: "throttle",
+      path: "throttle.refusedShare",
+      value: rounded(refusedShare),
+      why: "servers refuse calls",
+    });
   }
   if (channel.health !== undefined) {
     const { request, from } = channel.health;

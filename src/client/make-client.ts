@@ -25,10 +25,7 @@ import { UnaryCall } from "./unary-call.ts";
 interface ClientMethods<M extends MethodShape> {
   unary: (request: M["requestInit"], options?: CallOptions<M["effect"]>) => Promise<M["reply"]>;
   "server-stream": (request: M["requestInit"], options?: CallOptions<M["effect"]>) => Stream<M["reply"]>;
-  "client-stream": (
-    requests: Source<M["requestInit"]>,
-    options?: CallOptions<M["effect"]>,
-  ) => Promise<M["reply"]>;
+  "client-stream": (requests: Source<M["requestInit"]>, options?: CallOptions<M["effect"]>) => Promise<M["reply"]>;
   bidi: (requests: Source<M["requestInit"]>, options?: CallOptions<M["effect"]>) => Stream<M["reply"]>;
 }
 

@@ -244,7 +244,8 @@ export function resolveChannelOptions(given: unknown): ResolvedChannelOptions {
   }
   if (options.health !== undefined && options.health !== false) {
     const { service } = resolveOptions("health", options.health, healthShape);
-    if (service === undefined) throw new TypeError('health.service must be a text, "" for the whole server, got undefined');
+    if (service === undefined)
+      throw new TypeError('health.service must be a text, "" for the whole server, got undefined');
   }
   const { keepaliveMs } = options.connections;
   const isKeepalive =

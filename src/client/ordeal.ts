@@ -43,7 +43,10 @@ class DelayedAttempt extends WheelEntry {
   }
 }
 
-function damageOf(corruptAt: number | undefined, truncateAt: number | undefined): ((payload: Buffer) => Buffer) | undefined {
+function damageOf(
+  corruptAt: number | undefined,
+  truncateAt: number | undefined,
+): ((payload: Buffer) => Buffer) | undefined {
   if (corruptAt === undefined && truncateAt === undefined) return undefined;
   return (payload) => {
     const flipped = corruptAt === undefined ? payload : Buffer.from(flippedAt(payload, corruptAt));

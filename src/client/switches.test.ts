@@ -9,7 +9,10 @@ describe("switches", () => {
   it("are on unless told, and refuse what they do not know at once", () => {
     const switches = createSwitches({ states: { hedge: "off" } });
     assert.deepEqual([switches.get("hedge"), switches.get("retry")], ["off", "on"]);
-    assert.throws(() => createSwitches({ states: { hegde: "off" } as never }), { name: "TypeError", message: /did you mean "hedge"/ });
+    assert.throws(() => createSwitches({ states: { hegde: "off" } as never }), {
+      name: "TypeError",
+      message: /did you mean "hedge"/,
+    });
     assert.throws(() => createSwitches({ states: { hedge: "of" as never } }), { name: "RangeError", message: /"of"/ });
     assert.throws(() => createSwitches({ pollMs: 1 }), { name: "RangeError", message: /pollMs must be 100\.\./ });
   });

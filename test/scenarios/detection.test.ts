@@ -118,6 +118,30 @@ for (const size of SIZES) {
   });
 }
 
+it("replaces a connection that is reset within 10 ms, and loses no call to it", async () => {
+  for (const seed of SEEDS) {
+    await using cluster = createCluster({ seed });
+    serve(cluster, 3);
+    const client = cluster.client(SafeProbe, "shop");
+    const log = new AttemptLog(client, cluster.simulation, cluster.world);
+    const load = steadyLoad(cluster.world, 100, () => client.unary({}));
+    await cluster.advance(WARM_MS);
+    const [victim] = cluster.target("shop");
+    cluster.inject({ kind: "reset", peer: "shop/0" });
+    await cluster.advance(10);
+    const health = log.named("peer.changed").filter(({ address, atMs }) => address === victim && atMs >= WARM_MS);
+    assert.deepEqual(
+      health.map(({ why }) => why),
+      ["connecting", "ready"],
+      `seed ${seed}`,
+    );
+    await cluster.advance(1_000);
+    load.stop();
+    await cluster.settle(load.drained());
+    assert.deepEqual(load.tally.failures.map(String), [], `seed ${seed}`);
+  }
+});
+
 for (const [name, fault] of Object.entries(ONE_WAY)) {
   it(`finds a peer that is ${name}, as fast as one that is cut off both ways`, async () => {
     for (const calls of CALLS) assertSilenceFound(await find(3, 4, fault, calls), calls.balance);

@@ -83,7 +83,7 @@ for (const size of [2, 3, 5, 50]) {
   describe(`a client of ${size} peers`, () => {
     for (const [name, { faults, timeoutMs, serverMs, losesNone }] of Object.entries(STALLS)) {
       it(`${name} for 1 s: it suspects, condemns and ejects nobody, and blames no call on a peer`, async () => {
-        for (const seed of [1, 2, 3]) {
+        for (const seed of size === 50 ? [1] : [1, 2, 3]) {
           const { log, tally, ill } = await stall(size, seed, faults, timeoutMs, serverMs);
           assert.equal(log.named("stall").length, 1, `seed ${seed}: the stall is told of once`);
           assert.deepEqual(log.named("condemned"), [], `seed ${seed}`);

@@ -58,7 +58,8 @@ export const runsWithinAttempts: Invariant = {
 
 export const repliesFit: Invariant = {
   name: "replies-fit",
-  claim: "each reply is the function of its request that the handler computes; where bits flip, each that is under a checksum",
+  claim:
+    "each reply is the function of its request that the handler computes; where bits flip, each that is under a checksum",
   bearsCorruption: true,
   always: ({ fresh, plan }) => {
     return firstOf(fresh.ended, (call) => (call.wrong === "" || !isChecked(call, plan) ? undefined : call.wrong));

@@ -84,11 +84,14 @@ test("backs off by 1.6 up to 120 s from a peer that refuses while another is rea
     if (address.kind === "tcp" && address.host === gone) dialsMs.push(cluster.simulation.nowMs);
     return world.network.connect(address, ...dial);
   };
-  const noting: World = { ...world, network: {
+  const noting: World = {
+    ...world,
+    network: {
       connect,
       listen: (request) => world.network.listen(request),
       resolve: (host, done) => world.network.resolve(host, done),
-    } };
+    },
+  };
   const client = createClient(Probe, [...cluster.target("shop"), `${gone}:1`], { world: noting, plaintext: true });
   await cluster.settle(client.unary({}));
   await cluster.advance(1_200_000);
@@ -234,11 +237,14 @@ test("a connection that drains ends when its last call is cancelled, although th
       },
     });
   };
-  const noting: World = { ...world, network: {
+  const noting: World = {
+    ...world,
+    network: {
       connect,
       listen: (request) => world.network.listen(request),
       resolve: (host, done) => world.network.resolve(host, done),
-    } };
+    },
+  };
   const client = createClient(Probe, cluster.target("shop"), { world: noting, plaintext: true });
   await cluster.settle(client.upload([]));
   const startMs = cluster.simulation.nowMs;

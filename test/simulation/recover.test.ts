@@ -69,7 +69,10 @@ test("calls of effect none survive the crash of one of three servers: none fails
 test("a machine that loses power under calls is survived too, when its silence is noticed", async () => {
   await using cluster = createCluster({ seed: 12 });
   serveSlowly(cluster);
-  const client = cluster.client(SafeProbe, "shop", { connections: { keepaliveMs: 10_000 }, policy: { timeoutMs: 60_000 } });
+  const client = cluster.client(SafeProbe, "shop", {
+    connections: { keepaliveMs: 10_000 },
+    policy: { timeoutMs: 60_000 },
+  });
   cluster.inject({ kind: "crash", peer: "shop/1", atMs: 1005, isMachine: true });
   const tally = await load(cluster, (seen) => client.unary({}, { onReply: ({ attempts }) => seen(attempts) }), 8, 2000);
   assert.deepEqual(tally.failures.map(String), []);

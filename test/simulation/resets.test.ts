@@ -15,11 +15,14 @@ function countingWorld(cluster: Cluster): { readonly world: World; readonly dial
     return world.network.connect(...dial);
   };
   return {
-    world: { ...world, network: {
-      connect,
-      listen: (request) => world.network.listen(request),
-      resolve: (host, done) => world.network.resolve(host, done),
-    } },
+    world: {
+      ...world,
+      network: {
+        connect,
+        listen: (request) => world.network.listen(request),
+        resolve: (host, done) => world.network.resolve(host, done),
+      },
+    },
     dials: () => dials,
   };
 }

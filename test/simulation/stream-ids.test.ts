@@ -31,11 +31,14 @@ function setUp(cluster: Cluster): Setting {
     const end = socket.end.bind(socket);
     return Object.defineProperty(socket, "end", { value: () => (ends++, end()) });
   };
-  const noting: World = { ...world, network: {
+  const noting: World = {
+    ...world,
+    network: {
       connect,
       listen: (request) => world.network.listen(request),
       resolve: (host, done) => world.network.resolve(host, done),
-    } };
+    },
+  };
   const channel = createChannel(cluster.target("shop"), { world: noting, plaintext: true }) as HoldfastChannel;
   const setting: Setting = { channel, dialsMs, ended: () => ends, isRefusing: false };
   return setting;

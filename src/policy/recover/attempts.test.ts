@@ -168,7 +168,8 @@ describe("whether an overdue call gets a copy", () => {
       [{ inFlight: 2, attempts: 2, copiesMax: 2 }, true],
       [{ isStandingDown: true }, false],
     ];
-    for (const [change, expected] of table) assert.equal(mayCopy({ ...OVERDUE, ...change }), expected, JSON.stringify(change));
+    for (const [change, expected] of table)
+      assert.equal(mayCopy({ ...OVERDUE, ...change }), expected, JSON.stringify(change));
   });
 });
 

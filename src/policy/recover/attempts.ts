@@ -44,7 +44,13 @@ export type Repeat = "fail" | "poison" | "free" | "charged";
 export const POISON_MARKS = 2;
 
 /** UNAVAILABLE, INTERNAL, UNKNOWN, DATA_LOSS, and DEADLINE_EXCEEDED of an attempt: what a request that was reached is repeated for. */
-export const REPEATED_CODES: number = codeBits(["UNAVAILABLE", "INTERNAL", "UNKNOWN", "DATA_LOSS", "DEADLINE_EXCEEDED"]);
+export const REPEATED_CODES: number = codeBits([
+  "UNAVAILABLE",
+  "INTERNAL",
+  "UNKNOWN",
+  "DATA_LOSS",
+  "DEADLINE_EXCEEDED",
+]);
 
 /** A set of codes as bits. */
 export function codeBits(codes: readonly CodeOrOk[]): number {

@@ -80,7 +80,9 @@ function check(link: PeerLink, dialled: readonly Dialled[], waiting: number): vo
   const underway = dialled.filter(({ isClosed }) => !isClosed).length;
   assert.equal(link.state === "ready", link.connections.length > 0, `${link.state} with ${link.connections.length}`);
   assert.ok(link.connections.length <= 3);
-  assert.ok(link.connections.every((connection) => connection.isReady && !connection.isDraining && !connection.isClosed));
+  assert.ok(
+    link.connections.every((connection) => connection.isReady && !connection.isDraining && !connection.isClosed),
+  );
   if (link.state === "connecting") assert.ok(underway > 0 && waiting > 0, "a dial is underway, and a timer bounds it");
   if (link.state === "backoff") assert.ok(link.isArmed, "the next dial has its time");
   if (link.state !== "backoff") assert.ok(!link.isArmed);
@@ -131,7 +133,10 @@ describe("the way to a peer", () => {
         assert.equal(link.state, "closed");
         // A goodbye whose peer does not close is cut a second later.
         world.advance(1_010);
-        assert.ok(dialled.every(({ isClosed }) => isClosed), "a socket is left open");
+        assert.ok(
+          dialled.every(({ isClosed }) => isClosed),
+          "a socket is left open",
+        );
         assert.equal(link.connectionCount, 0);
       }),
       { numRuns: 300 },
