@@ -51,6 +51,9 @@ export const attemptsWithinLimit: Invariant = {
     }),
 };
 
+/** `ALONE_MS` of the client, and a tick. */
+const aloneMs = 252;
+
 export const noExcludedPick: Invariant = {
   name: "no-excluded-pick",
   claim: "no call goes back to a peer that it has tried while one that it has not tried could take it",
@@ -192,6 +195,11 @@ function committedAtMs({ call, repliedAtMs, status, end, endedAtMs }: Attempt): 
  * have been known when the choice was made. A peer is excluded from its attempt on, until one fails when all that are left were tried.
  */
 function excludedPick(attempt: Attempt): string | undefined {
+  // A call under which a connection has died shares no peer with another such call for a while: what is usable for others is not for it.
+  const isAlone = attempt.call.attempts.some(
+    ({ end, endedAtMs }) => end === "lost" && endedAtMs <= attempt.sentAtMs && attempt.sentAtMs - endedAtMs <= aloneMs,
+  );
+  if (isAlone) return undefined;
   const earlier = earlierOnes(attempt);
   const tried = new Set(earlier.map(({ peer }) => peer));
   const excluded = new Set<string>();
