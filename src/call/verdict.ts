@@ -102,7 +102,7 @@ function faultVerb({ kind, phase, code, text }: Fault): string {
     case "protocol":
       return withText("broke the protocol", text);
     case "corrupt":
-      return "sent a message whose checksum did not match";
+      return "and we did not see the same bytes: a message was altered on its way";
     case "cancelled":
       return "was cancelled";
     case "local-stall":

@@ -183,8 +183,12 @@ describe("a Watch is no call", () => {
       },
     };
     const channel = createChannel(resolver, { world: cluster.world, plaintext: true, health });
-    await cluster.settle(channel.client(Probe).unary({}));
+    const client = channel.client(Probe);
+    await cluster.settle(client.unary({}));
     await cluster.advance(500);
+    // One that is there does not keep the other.
+    const streams = [0, 1].map(() => client.download({})[Symbol.asyncIterator]());
+    await cluster.settle(Promise.all(streams.map((stream) => stream.next())));
     assert.deepEqual(
       shop.boards.map(({ open }) => open),
       [1, 1],
@@ -194,6 +198,7 @@ describe("a Watch is no call", () => {
       shop.boards.map(({ open }) => open),
       [0, 1],
     );
+    for (const stream of streams) void stream.return?.();
     await cluster.settle(channel.close());
   });
 

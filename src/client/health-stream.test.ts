@@ -209,23 +209,24 @@ describe("a health Watch", () => {
     const watch = gate<ServerHttp2Stream>();
     await using server = await rawServer((stream, number) => {
       if (number > 1) return answerGrpc(stream, framed(Buffer.alloc(0)), { "grpc-status": "0" });
-      open(stream).write(framed(NOT_SERVING));
+      open(stream).write(framed(SERVING));
       watch.open(stream);
     });
     const client = createClient(Bench, server.address, {
       health: { service: "" },
       connections: { perPeerMax: 1 },
     });
-    assert.equal((await firstWord(client))[0], "not-serving");
+    assert.deepEqual(await firstWord(client), ["ready", "ready"]);
     const stream = await watch.opened;
     const left = new Promise((resolve) => stream.once("close", resolve));
-    stream.session?.settings({ maxConcurrentStreams: 1 });
+    // Their acknowledgement comes when the client has obeyed.
+    await new Promise<void>((resolve) => stream.session?.settings({ maxConcurrentStreams: 1 }, () => resolve()));
+    assert.deepEqual(
+      client.$channel.peers().map(({ health, why, streams }) => [health, why, streams]),
+      [["ready", "ready; it allows no stream beside its calls, so its health is not watched", 0]],
+    );
     await left;
     assert.equal(stream.rstCode, CANCEL);
-    assert.deepEqual(
-      client.$channel.peers().map(({ health, why }) => [health, why]),
-      [["ready", "ready; it allows no stream beside its calls, so its health is not watched"]],
-    );
     await client.add({ a: 1, b: 2 });
     await client.$close({ timeoutMs: 0 });
   });

@@ -177,10 +177,10 @@ export class HealthStream implements StreamOwner, HeaderSource, AsideStream {
     else if (ends) this.#ended();
   }
 
-  onReset(code: number, isUnprocessed: boolean, text: string): void {
+  onReset(code: number, _isUnprocessed: boolean, text: string): void {
     if (this.#isEnded) return;
-    // The connection is over, or about to: whoever holds it is told of that, and opens another Watch elsewhere.
-    if (code < 0 || isUnprocessed) this.leave();
+    // The connection is over: whoever holds it is told of that, and opens another Watch elsewhere. (Of a goodbye too, before this is.)
+    if (code < 0) this.leave();
     else this.#fail(codeNumber(codeFromHttp2Error(code)), text);
   }
 

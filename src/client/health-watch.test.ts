@@ -274,6 +274,26 @@ describe("a Watch", () => {
     assert.equal(client.$channel.peers()[0]?.health, "ready");
   });
 
+  it("that failed after a NOT_SERVING, and is silent when it is opened again, does not hold on to that word", async () => {
+    await using cluster = createCluster();
+    const shop = serveShop(cluster, 3);
+    const [ill] = shop.boards;
+    assert.ok(ill !== undefined);
+    ill.say(NOT_SERVING);
+    const client = cluster.client(Probe, "shop", { health, balance });
+    await cluster.settle(client.unary({}));
+    await cluster.advance(2_000);
+    ill.failure = new RpcError("UNAVAILABLE", "");
+    // The first is opened at once, the next after a wait.
+    ill.end();
+    await cluster.advance(500);
+    assert.match(client.$channel.peers()[0]?.why ?? "", /Watch ended: UNAVAILABLE/);
+    ill.failure = undefined;
+    ill.isSilent = true;
+    await cluster.advance(2_500);
+    assert.equal(client.$channel.peers()[0]?.health, "ready");
+  });
+
   it("that is silent when it is opened again does not lift a NOT_SERVING", async () => {
     await using cluster = createCluster();
     const shop = serveShop(cluster, 3);
@@ -303,6 +323,39 @@ describe("a Watch", () => {
     shop.boards[0]?.say(SERVING);
     await cluster.advance(6_000);
     assert.deepEqual(await servers(cluster, call, shop), [0, 1]);
+  });
+
+  it("is what a server that was started again is waited for, although it served before", async () => {
+    await using cluster = createCluster();
+    const shop = serveShop(cluster, 2);
+    const client = cluster.client(Probe, "shop", { health, balance });
+    const call = () => client.unary({});
+    await cluster.settle(call());
+    await cluster.advance(ROUND_TRIP_MS);
+    if (shop.boards[0] !== undefined) shop.boards[0].isSilent = true;
+    cluster.inject({ kind: "restart", peer: "shop/0", atMs: 0, forMs: 100 });
+    while (client.$channel.peers()[0]?.health === "ready") await cluster.advance(1);
+    while (client.$channel.peers()[0]?.why !== "its health service has not answered yet") await cluster.advance(10);
+    assert.equal(client.$channel.peers()[0]?.health, "connecting");
+    assert.deepEqual(await servers(cluster, call, shop), [1]);
+  });
+
+  it("of a peer that is kept from calls and silent is doubted: the connection is given up without an answer", async () => {
+    await using cluster = createCluster();
+    const shop = serveShop(cluster, 3);
+    const client = cluster.client(Probe, "shop", { health, balance });
+    await cluster.settle(client.unary({}));
+    shop.boards[0]?.say(NOT_SERVING);
+    await cluster.advance(1_000);
+    cluster.simulation.partition("client", "shop/0");
+    const seen: string[] = [];
+    client.$on("connection.changed", ({ state, why }) => seen.push(`${state}: ${why}`));
+    await cluster.advance(58_000);
+    assert.deepEqual(seen, []);
+    await cluster.advance(4_000);
+    assert.equal(seen.length, 1);
+    assert.match(seen[0] ?? "", /^closed: the idle peer did not answer a PING within 10\d\d ms$/);
+    assert.equal(client.$channel.peers()[0]?.health, "connecting");
   });
 
   it("of a peer that is kept from calls does not hold for ever on a dead connection: within about a minute it is found out", async () => {
@@ -346,6 +399,19 @@ describe("a Watch", () => {
     shop.boards[0]?.say(SERVING);
     await cluster.advance(ROUND_TRIP_MS);
     assert.deepEqual(seen, ["ready"]);
+  });
+
+  it("leaves a connection whose server says goodbye at once, while calls there go on", async () => {
+    await using cluster = createCluster();
+    const shop = serveShop(cluster, 1, { drain: { signals: [], propagationMs: 0 } });
+    const client = cluster.client(Probe, "shop", { health, balance });
+    const call = client.unary({ body: Buffer.alloc(1) });
+    await cluster.advance(100);
+    const closed = cluster.server("shop", 0)?.close();
+    await cluster.advance(ROUND_TRIP_MS);
+    assert.deepEqual([shop.boards[0]?.open, shop.boards[0]?.asked.length], [0, 1]);
+    await cluster.settle(Promise.all([call, closed]));
+    assert.deepEqual(shop.servedBy, [0]);
   });
 
   it("leaves a connection whose server says goodbye: it does not hold up the drain", async () => {

@@ -75,8 +75,13 @@ export class MethodState {
     if (settings === undefined) return;
     this.#throttles ??= [undefined, undefined, undefined];
     const index = PRIORITIES.indexOf(priority);
-    const throttle = this.#throttles[index] ?? new Throttle(settings);
-    this.#throttles[index] = throttle;
+    let throttle = this.#throttles[index];
+    if (throttle === undefined) {
+      throttle = new Throttle(settings);
+      // About the accepts of the last second: the sketch holds those of 20 to 30 s.
+      throttle.assume((this.#sketch?.count(nowMs) ?? this.#unsketched) / 25, nowMs);
+      this.#throttles[index] = throttle;
+    }
     throttle.refused(nowMs);
   }
 

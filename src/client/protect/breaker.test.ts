@@ -144,6 +144,17 @@ describe("a gate that was shut", () => {
   });
 });
 
+it("an old success does not interrupt a row of today", () => {
+  const breaker = new Breaker();
+  const old = breaker.admit(0);
+  for (let i = 0; i < 5; i++) breaker.failed(breaker.admit(0), 0, "INTERNAL", HALF);
+  const { untilMs } = breaker;
+  breaker.succeeded(breaker.admit(untilMs), untilMs);
+  for (let i = 0; i < 4; i++) breaker.failed(breaker.admit(untilMs), untilMs, "INTERNAL", HALF);
+  breaker.succeeded(old, untilMs);
+  assert.equal(breaker.failed(breaker.admit(untilMs), untilMs, "INTERNAL", HALF), "shut");
+});
+
 it("whatever happens, in whatever order: shut gates open in time, and at most one young probe is out", () => {
   const event = fc.record({
     kind: fc.constantFrom("admit", "succeed", "fail", "nothing"),

@@ -42,6 +42,7 @@ function learnedOf({ protection, kind, info, policy, hasScope }: ProtectedPlan):
     { layer: "budget", path: "budget.left", value: Math.floor(budget.left(nowMs)), why: "of the last 10 s" },
     { layer: "calls", path: "calls.ended", value: counters.calls, why: "so far" },
     { layer: "calls", path: "calls.failed", value: counters.failures, why: "so far" },
+    { layer: "calls", path: "calls.cancelled", value: counters.cancelled, why: "by their callers" },
     { layer: "calls", path: "calls.recovered", value: counters.recovered, why: "succeeded after a failed attempt" },
   ];
   const all = peers.size === 0 ? [onlyPeer] : peers.all();

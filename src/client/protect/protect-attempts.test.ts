@@ -289,16 +289,49 @@ describe("copies", () => {
   it("stand down when the work as a whole became slow", async () => {
     const rig = virtualRig();
     let ms = 10;
-    const call = protect(
-      { name: "a", effect: "none", budget: { share: 1, copyShareMax: 1 }, world: rig.world },
-      (attempt) => rig.script({ afterMs: ms, value: 1 })(attempt),
-    );
+    const options = { name: "a", effect: "none", hedge: after, budget: { share: 1, copyShareMax: 1 } } as const;
+    const call = protect({ ...options, world: rig.world }, (attempt) => rig.script({ afterMs: ms, value: 1 })(attempt));
     for (let i = 0; i < 300; i++) await rig.settle(call());
     ms = 200;
     for (let i = 0; i < 40; i++) await rig.settle(call());
     const begun = rig.begun.length;
+    assert.ok(begun > 342, "at first there were copies");
     for (let i = 0; i < 20; i++) await rig.settle(call());
     assert.equal(rig.begun.length - begun, 20, "copies of work that is slow for all");
+  });
+
+  it("leave their losers in the statistics, at the age that they had: else all that is slow would be forgotten", async () => {
+    const rig = virtualRig();
+    let isSlow = false;
+    const options = { name: "a", effect: "none", budget: { share: 1, copyShareMax: 1 } } as const;
+    const call = protect({ ...options, world: rig.world }, (attempt) =>
+      rig.script({ afterMs: isSlow && attempt.number === 1 ? 5_000 : 10, value: 1 })(attempt),
+    );
+    for (let i = 0; i < 120; i++) await rig.settle(call());
+    isSlow = true;
+    for (let i = 0; i < 10; i++) await rig.settle(call());
+    const values = call.$explain().layers.flatMap(({ values: each }) => each);
+    const learned = values.find(({ path, origin }) => path === "hedge.afterMs" && origin === "learned")?.value;
+    assert.ok(Number(learned) > 30, `1.5 x p99 with losers of 25 ms, got ${String(learned)}`);
+  });
+
+  it("do not start, and cost nothing, while the gate is shut", async () => {
+    const rig = virtualRig();
+    const hedges: unknown[] = [];
+    let fault: unknown;
+    const call = protect(
+      { name: "a", effect: "none", hedge: after, retry: { attemptsMax: 2 }, world: rig.world },
+      (attempt) => rig.script({ afterMs: fault === undefined ? 1_000 : 1, error: fault, value: 1 })(attempt),
+    );
+    using _heard = call.$on("hedge", (event) => hedges.push(event));
+    const slow = call();
+    fault = rpcError("INTERNAL");
+    const failed = Promise.allSettled([call(), call(), call(), call(), call()]);
+    await rig.sim.advance(2);
+    fault = undefined;
+    await rig.settle(failed);
+    assert.equal(await rig.settle(slow), 1);
+    assert.deepEqual(hedges, []);
   });
 });
 

@@ -122,6 +122,9 @@ it("explains itself: where each value came from, and what running calls have sho
     rig.script({ error: rpcError("INTERNAL", -1) }),
   );
   for (let i = 0; i < 5; i++) await rig.fails(call());
+  const scope = new CallScope(rig.world.clock);
+  scope.cancel("gone");
+  await rig.fails(scopes.run(scope, () => call()));
   const explained = call.$explain();
   const valueOf = (path: string): unknown =>
     explained.layers.flatMap(({ values }) => values).find((value) => value.path === path);
@@ -131,6 +134,7 @@ it("explains itself: where each value came from, and what running calls have sho
   assert.match(text, /hedge +off +effect once: a copy would wait for the first/);
   assert.match(text, /gate\.pay\.charge|pay\.charge shut for \d+ ms/);
   assert.match(text, /failed 5 /);
+  assert.match(text, /cancelled 1 /);
   assert.match(text, /integrity +off +a function has no wire/);
   assert.doesNotMatch(text, /methods\./);
 });

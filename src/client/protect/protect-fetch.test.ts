@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, it } from "node:test";
@@ -175,6 +176,14 @@ describe("a protected fetch", () => {
     assert.deepEqual(cancelled, [0]);
   });
 
+  it("gives the body of a failed attempt up while a copy is awaited", async () => {
+    const rig = virtualRig();
+    const { fetch, cancelled } = scripted(rig, { afterMs: 100, status: 503 }, { afterMs: 100 });
+    const safe = protectFetch({ name: "pay", hedge: { afterMs: 50 }, fetch, world: rig.world });
+    assert.equal((await rig.settle(safe(URL_TEXT))).status, 200);
+    assert.deepEqual(cancelled, [0]);
+  });
+
   it("keeps the policy of a method that may not have it out of it, and says so", () => {
     const safe = protectFetch({ name: "pay", hedge: { afterMs: 50 } });
     assert.deepEqual(safe.$explain("GET").notes, []);
@@ -214,6 +223,7 @@ describe("the caller's signal", () => {
     assert.equal(sent[0]?.init.signal?.aborted, true);
     await rig.sim.advance(60_000);
     assert.equal(sent.length, 1, "and nothing is repeated");
+    assert.equal(getEventListeners(abort.signal, "abort").length, 0);
   });
 
   it("that is aborted already: nothing is sent", async () => {
@@ -246,6 +256,7 @@ describe("the caller's signal", () => {
     const safe = protectFetch({ name: "pay", timeoutMs: 1_000, fetch, world: rig.world });
     const abort = new AbortController();
     await rig.settle(safe(URL_TEXT, { signal: abort.signal }));
+    assert.equal(getEventListeners(abort.signal, "abort").length, 0, "no listener of ours is left");
     await rig.sim.advance(60_000);
     assert.equal(sent[0]?.init.signal?.aborted, false, "the timeout ended with the head");
     abort.abort();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { AsyncLocalStorage } from "node:async_hooks";
 import { describe, it } from "node:test";
 import { RpcError } from "../../call/error.ts";
-import { CallScope, scopes } from "../../call/scope.ts";
+import { CallScope, type ScopeChild, scopes } from "../../call/scope.ts";
 import { detach } from "../context.ts";
 import { protect } from "./protect.ts";
 import { type Rig, rpcError, virtualRig } from "./testdata/virtual-work.ts";
@@ -236,7 +236,13 @@ it("a scope's list is empty when its calls are over, however they ended", async 
   );
   await rig.settle(Promise.all(result));
   const left: unknown[] = [];
-  scope.addChild({ scopePrevious: undefined, scopeNext: undefined, scopeCancelled: (reason) => left.push(reason) });
+  const child: ScopeChild = {
+    scopePrevious: undefined,
+    scopeNext: undefined,
+    scopeCancelled: (reason) => left.push(reason),
+  };
+  scope.addChild(child);
+  assert.equal(child.scopeNext, undefined, "a call that is over is still in the list");
   scope.cancel("end");
   assert.deepEqual(left, ["end"]);
 });

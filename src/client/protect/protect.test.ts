@@ -96,25 +96,29 @@ describe("a protected function", () => {
     assert.equal(error.cause, thrown);
   });
 
-  it("finds the async context of its caller in every attempt, those that a timer starts too", async () => {
-    const rig = virtualRig();
-    const user = new AsyncLocalStorage<string>();
-    const seen: (string | undefined)[] = [];
-    const call = protect({ name: "a", effect: "idempotent", attemptTimeoutMs: 50, world: rig.world }, (attempt) => {
-      seen.push(user.getStore());
-      const isLast = attempt.number === 3;
-      return rig.script({ afterMs: isLast ? 1 : 100, error: isLast ? undefined : rpcError("INTERNAL"), value: 1 })(
-        attempt,
-      );
+  for (const context of [undefined, false] as const) {
+    it(`finds the async context of its caller in every attempt, those that a timer starts too (context ${context})`, async () => {
+      const rig = virtualRig();
+      const user = new AsyncLocalStorage<string>();
+      const seen: (string | undefined)[] = [];
+      const note = (): undefined => void seen.push(user.getStore());
+      const options = { name: "a", effect: "idempotent", attemptTimeoutMs: 50, context, classify: note } as const;
+      const call = protect({ ...options, world: rig.world }, (attempt) => {
+        note();
+        // The first runs out of its time, the second fails, the third succeeds.
+        const afterMs = attempt.number === 1 ? 100 : 1;
+        const error = attempt.number === 3 ? undefined : rpcError("INTERNAL");
+        return rig.script({ afterMs, error, value: 1 })(attempt);
+      });
+      const first = user.run("alice", () => call());
+      const second = user.run("bob", () => call());
+      await rig.settle(Promise.all([first, second]));
+      assert.equal(seen.filter((name) => name === "alice").length, 5, "three times the work, twice classify");
+      assert.equal(seen.filter((name) => name === "bob").length, 5);
+      assert.equal(seen.length, 10);
+      assert.equal(user.getStore(), undefined);
     });
-    const first = user.run("alice", () => call());
-    const second = user.run("bob", () => call());
-    await rig.settle(Promise.all([first, second]));
-    assert.equal(seen.length, 6);
-    assert.equal(seen.filter((name) => name === "alice").length, 3);
-    assert.equal(seen.filter((name) => name === "bob").length, 3);
-    assert.equal(user.getStore(), undefined);
-  });
+  }
 });
 
 describe("work that misbehaves", () => {

@@ -204,4 +204,14 @@ describe("the throttle", () => {
     const misspelt: object = { decay: 5 };
     assert.throws(() => new Throttle(misspelt), /unknown key "throttle.decay", did you mean "throttle.decayMs"\?/);
   });
+
+  it("that begins at a refusal takes what was accepted before into account: a burst among many is no overload", () => {
+    const throttle = new Throttle();
+    throttle.assume(1_000, 0);
+    for (let i = 0; i < 200; i++) throttle.refused(10);
+    assert.equal(throttle.refusedShare(10), 0);
+    const fresh = new Throttle();
+    for (let i = 0; i < 200; i++) fresh.refused(10);
+    assert.equal(fresh.refusedShare(10), 0.75);
+  });
 });

@@ -75,6 +75,12 @@ export class Throttle {
     this.refusedMs = Number.NEGATIVE_INFINITY;
   }
 
+  /** What was accepted before the first refusal, which nobody counted: else one burst of refusals would look like all there was. */
+  assume(accepts: number, nowMs: number): void {
+    this.decay(nowMs);
+    this.accepts += accepts;
+  }
+
   /** Whether a refusal is remembered. False: {@link admits} is true for all. */
   get isActive(): boolean {
     return this.active;

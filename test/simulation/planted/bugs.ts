@@ -27,7 +27,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: "exclude-list-ignored",
     what: "a repeat may go to the peer that failed",
     file: "src/client/client-call.ts",
-    find: "const peer = channel.pick(nowMs, this.#tried, this.isReplyStream, this.policy.gate);",
+    find: "const peer = channel.pick(nowMs, this.#excluded(nowMs), this.isReplyStream, this.policy.gate);",
     replace: "const peer = channel.pick(nowMs, undefined, this.isReplyStream, this.policy.gate);",
     expects: ["no-excluded-pick"],
   },
