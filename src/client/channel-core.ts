@@ -271,6 +271,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
     this.gateState = get("gate");
     this.slowStartState = get("slow-start");
     this.#balancer.mayPanic = get("panic") === "on";
+    if (this.healthPoll.allow(get("panic") === "on")) this.healthBelievedAnew();
     this.#isBalancerStale = true;
     if (this.detector === undefined) return;
     this.detector.isObserving = get("outlier") !== "on";

@@ -10,11 +10,13 @@ export type HealthVote = "absent" | "present" | "denied";
 export class HealthPoll {
   /** More than half of the connected peers deny to serve: their word is forgotten. */
   isForgetting: boolean;
+  #mayForget: boolean;
   #connected: number;
   #denied: number;
 
   constructor() {
     this.isForgetting = false;
+    this.#mayForget = true;
     this.#connected = 0;
     this.#denied = 0;
   }
@@ -23,7 +25,17 @@ export class HealthPoll {
   changed(before: HealthVote, after: HealthVote): boolean {
     this.#connected += (after === "absent" ? 0 : 1) - (before === "absent" ? 0 : 1);
     this.#denied += (after === "denied" ? 1 : 0) - (before === "denied" ? 1 : 0);
-    const isForgetting = this.#denied * 2 > this.#connected;
+    return this.#count();
+  }
+
+  /** Whether it may be forgotten at all (the switch `panic`). True as above. */
+  allow(mayForget: boolean): boolean {
+    this.#mayForget = mayForget;
+    return this.#count();
+  }
+
+  #count(): boolean {
+    const isForgetting = this.#mayForget && this.#denied * 2 > this.#connected;
     if (isForgetting === this.isForgetting) return false;
     this.isForgetting = isForgetting;
     return true;

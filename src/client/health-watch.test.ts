@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { RpcError } from "holdfast";
+import { createSwitches } from "holdfast/policy";
 import { createCluster } from "holdfast/testing";
 import { ServingStatus } from "../../test/calls/health-service.ts";
 import { peersOf, ROUND_TRIP_MS, servers, serveShop } from "../../test/calls/health-shop.ts";
@@ -156,6 +157,24 @@ describe("NOT_SERVING of more than half of the connected peers", () => {
       assert.equal(error, undefined);
       assert.ok(tookMs < 10, String(tookMs));
     }
+  });
+
+  it("is believed all the same while the switch panic is off", async () => {
+    await using cluster = createCluster();
+    const shop = serveShop(cluster, 2);
+    for (const board of shop.boards) board.say(NOT_SERVING);
+    const switches = createSwitches({ states: { panic: "off" }, world: cluster.world });
+    const client = cluster.client(Probe, "shop", { health, switches });
+    const call = timed(cluster, client.unary({}));
+    await cluster.advance(5_000);
+    assert.deepEqual(shop.servedBy, []);
+    assert.equal(client.$channel.peers()[0]?.why, "its health service says NOT_SERVING");
+    switches.set("panic", "on");
+    assert.equal((await call).error, undefined);
+    switches.set("panic", "off");
+    const { error } = await timed(cluster, client.unary({}));
+    assert.equal(error?.reason, "NO_PEER");
+    assert.match(error?.text ?? "", /not-serving \(its health service says NOT_SERVING\)/);
   });
 
   it("counts the connected: those that are down have no vote", async () => {
@@ -334,8 +353,8 @@ describe("a Watch", () => {
     await cluster.advance(ROUND_TRIP_MS);
     if (shop.boards[0] !== undefined) shop.boards[0].isSilent = true;
     cluster.inject({ kind: "restart", peer: "shop/0", atMs: 0, forMs: 100 });
-    while (client.$channel.peers()[0]?.health === "ready") await cluster.advance(1);
-    while (client.$channel.peers()[0]?.why !== "its health service has not answered yet") await cluster.advance(10);
+    const isAwaited = (): boolean => client.$channel.peers()[0]?.why === "its health service has not answered yet";
+    for (let ms = 0; ms < 5_000 && !isAwaited(); ms += 10) await cluster.advance(10);
     assert.equal(client.$channel.peers()[0]?.health, "connecting");
     assert.deepEqual(await servers(cluster, call, shop), [1]);
   });

@@ -21,7 +21,7 @@ describe("handlers that outlive their deadlines", () => {
           return { result: a };
         },
       },
-      { isInProcess: true, server: { world, limits: { streamsPerConnectionMax: 5_000 } }, client: { world } },
+      { isInProcess: true, server: { world, limits: { streamsPerConnectionMax: 5_000 } }, client: { world, policy: {}, connections: { perPeerMax: 1 } } },
     );
     const calls = Array.from({ length: 1_000 }, (_, i) =>
       assertFails(pair.client.add({ a: i + 1 }, { timeoutMs: 100 }), "DEADLINE_EXCEEDED"),
@@ -53,7 +53,7 @@ describe("a handler that outlives its call", () => {
     await using pair = await startPair(handlers, {
       isInProcess: true,
       server: { world, interceptors, limits: { streamsPerConnectionMax: 2 } },
-      client: { world },
+      client: { world, policy: {}, connections: { perPeerMax: 1 } },
     });
     await Promise.all([leave(pair.client, 1, world), leave(pair.client, 2, world)]);
     await turns(5);
@@ -149,7 +149,7 @@ describe("a handler that outlives its call", () => {
       {
         isInProcess: true,
         server: { world, interceptors: [hasty], limits: { streamsPerConnectionMax: 1 } },
-        client: { world },
+        client: { world, policy: {}, connections: { perPeerMax: 1 } },
       },
     );
     await assertFails(world.settle(pair.client.add({ a: 1 }, { timeoutMs: Infinity })), "DEADLINE_EXCEEDED");

@@ -383,6 +383,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
 
   onReset(code: number, isUnprocessed: boolean, text: string): void {
     if (this.isEnded) return;
+    if (code === REFUSED_STREAM) this.connection.streamRefused();
     if (isUnprocessed || code === REFUSED_STREAM) {
       this.#fail("UNAVAILABLE", text, undefined, code === REFUSED_STREAM ? "stream-refused" : "goaway", "no");
     } else if (code < 0) {

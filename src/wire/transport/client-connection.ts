@@ -28,6 +28,8 @@ export interface ClientConnectionOptions {
 
 /** An idle connection whose peer does not answer the check before reuse in this time is given up. */
 const REUSE_CHECK_TIMEOUT_MS = 1_000;
+/** After a refused stream no other is opened for so long. */
+const REFUSED_PAUSE_MS = 100;
 /** gRPC servers take more PINGs than these, between two HEADERS or DATA frames of theirs, for abuse (gRFC A8). */
 const PROBES_MAX = 2;
 /** Of them for the check before reuse: one is left for when a call waits. */
@@ -35,7 +37,7 @@ const REUSE_PROBES_MAX = 1;
 /** Share of a peer's streams that calls with a stream of replies may hold: they may last for ever. */
 const LONG_SHARE = 0.75;
 
-/** A stream of a connection that is no call: it keeps nothing open and counts for nothing but the peer's limit of streams. */
+/** A stream of a connection that is no call: beside it the connection is idle. It takes one of the streams that the peer allows. */
 export interface AsideStream {
   readonly stream: Http2Stream;
   /** The peer allows so few streams now that this one stands in the way of calls. */
@@ -84,6 +86,7 @@ export class ClientConnection extends Connection {
   /** Made at the first stream that is left before its end. */
   #resetPace: ResetPace | undefined;
   #pingSent: number;
+  #refusedUntilMs: number;
   #probeNumber: number;
   #probeAtMs: number;
   /** Probes since the peer's last HEADERS or DATA. */
@@ -117,6 +120,7 @@ export class ClientConnection extends Connection {
     this.#options = options;
     this.#resetPace = undefined;
     this.#pingSent = 0;
+    this.#refusedUntilMs = -Infinity;
     this.#probeNumber = -1;
     this.#probeAtMs = -Infinity;
     this.#probes = 0;
@@ -140,7 +144,7 @@ export class ClientConnection extends Connection {
 
   /** The same for one call more, now; one that is stale must be proven first. `isLong`: the call's replies are a stream. */
   mayTake(nowMs: number, isLong: boolean): boolean {
-    if (!this.canStart || this.isStale(nowMs)) return false;
+    if (!this.canStart || nowMs < this.#refusedUntilMs || this.isStale(nowMs)) return false;
     return !isLong || this.longStreams < Math.max(1, Math.floor(this.engine.peer.streamsMax * LONG_SHARE));
   }
 
@@ -164,6 +168,14 @@ export class ClientConnection extends Connection {
     this.#check ??= new ReuseCheck(this);
     this.runtime.wheel.arm(this.#check, nowMs + REUSE_CHECK_TIMEOUT_MS);
     return true;
+  }
+
+  /**
+   * The peer refused a stream although its limit was not reached as we count: handlers of calls that we gave up still run there. It gets
+   * a moment, for peers end connections on which they must refuse too much.
+   */
+  streamRefused(): void {
+    this.#refusedUntilMs = this.receivedAtMs + REFUSED_PAUSE_MS;
   }
 
   /** Sends a PING whose answer `connectionProbed` is told of; false if gRPC's servers would take one more for abuse. */
@@ -325,7 +337,7 @@ export class ClientConnection extends Connection {
   }
 
   #endIfDrained(): void {
-    if (this.#callStreams > 0 || this.isClosed) return;
+    if (this.engine.streams.count > 0 || this.isClosed) return;
     if (!this.engine.hasSentGoAway) this.engine.goAway(0, 0, "");
     this.finish("the connection was drained");
   }
