@@ -18,7 +18,9 @@ it("NOT_SERVING is forgotten exactly while it may be and more than half of the c
         const connected = model.filter((each) => each !== "absent").length;
         const denied = model.filter((each) => each === "denied").length;
         assert.equal(isTold, before !== poll.isForgetting);
-        assert.equal(poll.allow(mayForget), poll.isForgetting !== (before !== isTold));
+        const between = poll.isForgetting;
+        const isToldAgain = poll.allow(mayForget);
+        assert.equal(isToldAgain, between !== poll.isForgetting);
         assert.equal(poll.isForgetting, mayForget && denied > connected / 2);
       }
     }),

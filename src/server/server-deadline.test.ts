@@ -155,7 +155,11 @@ describe("a deadline", () => {
           return { result: a };
         },
       },
-      { isInProcess: true, server: { world, limits: { streamsPerConnectionMax: 1 } }, client: { world } },
+      {
+        isInProcess: true,
+        server: { world, limits: { streamsPerConnectionMax: 1 } },
+        client: { world, policy: {}, connections: { perPeerMax: 1 } },
+      },
     );
     const stuck = assertFails(pair.client.add({ a: 1 }, { timeoutMs: 100 }), "DEADLINE_EXCEEDED");
     while (began.length === 0) await turns(1);

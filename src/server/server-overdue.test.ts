@@ -21,7 +21,11 @@ describe("handlers that outlive their deadlines", () => {
           return { result: a };
         },
       },
-      { isInProcess: true, server: { world, limits: { streamsPerConnectionMax: 5_000 } }, client: { world, policy: {}, connections: { perPeerMax: 1 } } },
+      {
+        isInProcess: true,
+        server: { world, limits: { streamsPerConnectionMax: 5_000 } },
+        client: { world, policy: {}, connections: { perPeerMax: 1 } },
+      },
     );
     const calls = Array.from({ length: 1_000 }, (_, i) =>
       assertFails(pair.client.add({ a: i + 1 }, { timeoutMs: 100 }), "DEADLINE_EXCEEDED"),

@@ -393,5 +393,5 @@ it("goodput comes back by itself after a slow time, because repeats are bounded 
   // The queue of the slow time alone takes the server some 20 s.
   for (const share of bounded.slice(4, 8)) assert.ok(share > 0.99, `well again: ${bounded.join(" ")}`);
   const unbounded = await overwhelm(createSwitches({ states: { budget: "off" } }));
-  assert.ok((unbounded[7] ?? 1) < 0.01, `without a budget it never is: ${unbounded.join(" ")}`);
+  assert.ok((unbounded[7] ?? 1) < 0.1, `without a budget it never is: ${unbounded.join(" ")}`);
 });

@@ -85,6 +85,14 @@ describe("a gate", () => {
   });
 });
 
+it("a gate that is shut again within 30 s of its return is shut for longer", () => {
+  const breaker = shutBreaker();
+  const nowMs = breaker.untilMs;
+  breaker.succeeded(breaker.admit(nowMs), nowMs);
+  for (let i = 0; i < 5; i++) breaker.failed(breaker.admit(nowMs), nowMs + 29_000, "INTERNAL", 1);
+  assert.equal(breaker.untilMs - nowMs - 29_000, 10_000);
+});
+
 describe("a gate that was shut", () => {
   it("lets one probe through when its time is over, and no other beside it", () => {
     const breaker = shutBreaker();

@@ -72,6 +72,12 @@ it("tells the calls that are still open at the end of the turn, in order and onc
   );
 });
 
+it("looks through many open calls only now and then", () => {
+  const { fresh, readings } = manual();
+  for (let i = 0; i < 1_000; i++) fresh.add(new Call(i, []));
+  assert.ok(readings() <= 17, `${readings()} looks for 1,000 calls`);
+});
+
 it("does not tell a call that ends while the turn's end is told", () => {
   const { fresh, endTurn } = manual();
   const told: number[] = [];

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Code } from "../../call/code.ts";
 import { RpcError } from "../../call/error.ts";
+import { CallScope, scopes } from "../../call/scope.ts";
 import type { Event } from "../../call/event.ts";
 import type { Effect } from "../../call/method.ts";
 import { protect } from "./protect.ts";
@@ -165,6 +166,36 @@ describe("repeats", () => {
     assert.equal(rig.begun.length, 5);
   });
 
+  it("keep the process alive while they wait, and no longer", async () => {
+    const rig = virtualRig();
+    let held = 0;
+    const hold = (): { cancel: () => void } => {
+      held += 1;
+      return { cancel: () => void (held -= 1) };
+    };
+    const world = { ...rig.world, timers: { ...rig.world.timers, hold } };
+    const call = protect(
+      { name: "a", effect: "none", world },
+      rig.script({ error: rpcError("UNAVAILABLE", 500) }, { afterMs: 500, value: 1 }),
+    );
+    const given = call();
+    await rig.sim.advance(100);
+    assert.equal(held, 1);
+    await rig.sim.advance(500);
+    assert.equal(held, 0, "the work itself is what the process waits for");
+    await rig.settle(given);
+    const scope = new CallScope(rig.world.clock);
+    const cancelled = scopes.run(scope, () =>
+      protect({ name: "b", effect: "none", world }, () => Promise.reject(rpcError("UNAVAILABLE", 500)))(),
+    );
+    const outcome = rig.fails(cancelled);
+    await rig.sim.advance(100);
+    assert.equal(held, 1);
+    scope.cancel("gone");
+    await outcome;
+    assert.equal(held, 0);
+  });
+
   it("are none of what was repeated below already", async () => {
     const rig = virtualRig();
     const inner = protect(
@@ -244,6 +275,17 @@ describe("copies", () => {
     const work = rig.script({ afterMs: 150, error: rpcError("UNAVAILABLE") }, { afterMs: 200, value: "copy" });
     const call = protect({ name: "a", effect: "idempotent", hedge: after, world: rig.world }, work);
     assert.equal(await rig.settle(call()), "copy");
+    assert.equal(rig.begun.length, 2);
+  });
+
+  it("are the last when one was told never to try again, though another fails for a reason that is repeated", async () => {
+    const rig = virtualRig();
+    const work = rig.script(
+      { afterMs: 150, error: rpcError("UNAVAILABLE", -1) },
+      { afterMs: 100, error: rpcError("INTERNAL") },
+    );
+    const error = await rig.fails(protect({ name: "a", effect: "idempotent", hedge: after, world: rig.world }, work)());
+    assert.equal(error.code, "INTERNAL");
     assert.equal(rig.begun.length, 2);
   });
 
@@ -352,6 +394,30 @@ describe("an attempt's own time", () => {
       error.faults.map(({ kind, blame }) => `${kind} ${blame}`),
       ["attempt-timeout caller", "attempt-timeout caller", "attempt-timeout caller"],
     );
+  });
+
+  it("is each attempt's own: a copy has its time from its own beginning", async () => {
+    const rig = virtualRig();
+    const options = {
+      name: "a",
+      effect: "none",
+      attemptTimeoutMs: 100,
+      hedge: { afterMs: 50 },
+      retry: { attemptsMax: 2 },
+    } as const;
+    const error = await rig.fails(
+      protect({ ...options, world: rig.world }, rig.script({ afterMs: 10_000, isDeaf: true }))(),
+    );
+    assert.equal(error.code, "DEADLINE_EXCEEDED");
+    assert.ok(rig.nowMs() >= 150 && rig.nowMs() < 155, `${rig.nowMs()}`);
+  });
+
+  it("makes a late answer nobody's: the repeat's is the call's", async () => {
+    const rig = virtualRig();
+    const backoff = { kind: "constant", baseMs: 300, jitter: "none" } as const;
+    const options = { name: "a", effect: "none", attemptTimeoutMs: 100, hedge: false, retry: { backoff } } as const;
+    const work = rig.script({ afterMs: 150, isDeaf: true, value: "late" }, { afterMs: 10, value: "second" });
+    assert.equal(await rig.settle(protect({ ...options, world: rig.world }, work)()), "second");
   });
 
   it("is not repeated for an unknown effect: the work may have been done", async () => {

@@ -399,7 +399,6 @@ export class ProtectedCall implements AnyAttempt, Deadline, ScopeChild, FreshCal
     this.context ??= contextHere();
     const course = this.toCourse();
     const nowMs = this.plan.protection.nowMs();
-    attempt.startedMs ??= nowMs;
     course.attemptFailed(attempt, failed, nowMs);
   }
 
