@@ -7,8 +7,8 @@ import type { Effect } from "../../call/method.ts";
 export type FetchInput = string | URL | Request;
 export type FetchInit = RequestInit | undefined;
 
-/** Kinds of requests that have a policy of their own. */
 export const httpKinds = ["GET", "HEAD", "PUT", "DELETE", "POST", "POST with a key", "other"] as const;
+/** A kind of request, which has a policy and statistics of its own; "POST with a key" is one with an Idempotency-Key. */
 export type HttpKind = (typeof httpKinds)[number];
 
 /** GET and HEAD change nothing, PUT and DELETE are idempotent (RFC 9110 section 9.2); a key lets the server know the second POST as the first. */

@@ -40,7 +40,7 @@ export interface ProtectOptions<E extends Effect, A extends readonly unknown[], 
     | undefined;
   /** An answer in place of a failure, which is recorded all the same; not asked when the caller has cancelled. Default none. */
   readonly fallback?: ((error: RpcError, ...args: A) => R | Promise<R>) | undefined;
-  /** false: calls made inside the work inherit nothing from it (deadline, cancellation, priority, trace), which makes a call cheaper by a third. Default on. */
+  /** false: calls made inside the work inherit nothing from it (deadline, cancellation, priority, trace), which is about half of what a call costs. Default on. */
   readonly context?: false | undefined;
   /** Bounds repeats and copies. Default as each field says. */
   readonly budget?: BudgetOptions | undefined;

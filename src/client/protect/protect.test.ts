@@ -353,6 +353,16 @@ describe("options that are wrong", () => {
     });
   }
 
+  it("are refused by the compiler too, where it can see the effect", () => {
+    // @ts-expect-error hedging runs a call twice: the effect is unknown
+    assert.throws(() => protect({ name: "a", hedge: { after: "p99" } }, work), RangeError);
+    // @ts-expect-error the same: a copy would wait for the first
+    assert.throws(() => protect({ name: "a", effect: "once", hedge: { after: "p99" } }, work), RangeError);
+    // @ts-expect-error codes repeat what may have reached a handler
+    assert.throws(() => protect({ name: "a", retry: { codes: ["INTERNAL"] } }, work), RangeError);
+    assert.doesNotThrow(() => protect({ name: "a", effect: "idempotent", hedge: { after: "p99" } }, work));
+  });
+
   it("are refused together with work that is none", () => {
     assert.throws(() => protect({ name: "a" }, 5 as never), { message: "work must be a function, got 5" });
   });
