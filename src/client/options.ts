@@ -80,7 +80,7 @@ export interface GateOptions {
 
 /** When calls are refused here that overloaded servers would refuse (Google SRE, chapter 21): for each method and priority. */
 export interface ThrottleOptions {
-  /** So many times the accepted calls may be sent. Default 2; 1..100. */
+  /** So many times the accepted calls may be sent. Default 2; 1.1..100. */
   readonly factor?: number | undefined;
   /** Time in which what was counted fades to a third, in milliseconds. Default 5000; 100..600000. */
   readonly decayMs?: number | undefined;
@@ -172,6 +172,8 @@ export interface CallOptions<E extends Effect = Effect> {
   readonly onReply?: ((info: ReplyInfo) => void) | undefined;
 }
 
+// The bounds are no wider than those of the mechanisms, some of which are made when they are first needed: in the turn of a socket,
+// where a RangeError would cost a connection (options-accepted.test.ts).
 const channelShape = {
   tls: anyOption<ClientTls>(),
   plaintext: booleanOption({ default: false }),
@@ -192,7 +194,7 @@ const channelShape = {
   ),
   throttle: orFalse(
     objectOption({
-      factor: numberOption({ default: 2, min: 1, max: 100 }),
+      factor: numberOption({ default: 2, min: 1.1, max: 100 }),
       decayMs: numberOption({ default: 5_000, min: 100, max: 600_000 }),
       refusedShareMax: numberOption({ default: 0.75, min: 0, max: 1 }),
     }),
@@ -251,10 +253,10 @@ export function resolveChannelOptions(given: unknown): ResolvedChannelOptions {
   const isKeepalive =
     keepaliveMs === "adaptive" ||
     keepaliveMs === Infinity ||
-    (Number(keepaliveMs) >= 10_000 && Number(keepaliveMs) <= 86_400_000);
+    (typeof keepaliveMs === "number" && keepaliveMs >= 10_000 && keepaliveMs <= 86_400_000);
   if (!isKeepalive) {
     throw new RangeError(
-      `connections.keepaliveMs must be "adaptive", 10000..86400000 or Infinity, got ${String(keepaliveMs)}`,
+      `connections.keepaliveMs must be "adaptive", 10000..86400000 or Infinity, got ${describeValue(keepaliveMs)}`,
     );
   }
   return options;
@@ -280,8 +282,22 @@ export function splitOptions(given: unknown): {
   readonly client: ResolvedClientOptions;
   readonly channel: ResolvedChannelOptions;
 } {
+  if (isEmpty(given)) return (defaults ??= Object.freeze(splitGiven({})));
+  return splitGiven(given);
+}
+
+/** What clients without options share: checking and filling in costs 13 KB of garbage, which thousands of clients feel. */
+let defaults: ReturnType<typeof splitOptions> | undefined;
+const clientAndChannelShape = { ...channelShape, ...clientShape };
+
+function isEmpty(given: unknown): boolean {
+  if (given === undefined) return true;
+  return typeof given === "object" && given !== null && !Array.isArray(given) && Reflect.ownKeys(given).length === 0;
+}
+
+function splitGiven(given: unknown): ReturnType<typeof splitOptions> {
   refusePolicyKeys(given);
-  const merged = resolveOptions("", given ?? {}, { ...channelShape, ...clientShape });
+  const merged = resolveOptions("", given, clientAndChannelShape);
   const { interceptors, policy, methods, serviceConfig, ...channel } = merged;
   return {
     client: Object.freeze({ interceptors, policy, methods, serviceConfig }),
