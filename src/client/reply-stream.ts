@@ -44,6 +44,9 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
   #isLeft: boolean = false;
   #error: RpcError | undefined = undefined;
   #isDone: boolean = false;
+  /** By when headers must have come, and by when somebody must have begun to read. */
+  #headersByMs: number;
+  readonly #readByMs: number;
   #header: Promise<Metadata> | undefined = undefined;
   #headerCame: ((header: Metadata) => void) | undefined;
   /** A reader that came before the headers. */
@@ -63,7 +66,9 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
     this.#headerCame = undefined;
     this.#resolve = undefined;
     this.#reject = undefined;
-    this.dueByMs = nowMs + Math.min(HEADERS_TIMEOUT_MS, UNREAD_TIMEOUT_MS);
+    this.#headersByMs = this.ownTimeoutMs === Infinity ? nowMs + HEADERS_TIMEOUT_MS : Infinity;
+    this.#readByMs = nowMs + UNREAD_TIMEOUT_MS;
+    this.dueByMs = Math.min(this.#headersByMs, this.#readByMs);
   }
 
   /** After `begin`: watches over headers and reader. */
@@ -159,7 +164,13 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
   protected override attemptReplaced(): void {
     const waiter = this.#inbox?.takeWaiter();
     this.#inbox = undefined;
-    this.source = undefined;
+    if (this.source !== undefined) {
+      // Headers had come, and are no longer those of the replies: the next ones have as long as the first.
+      this.source = undefined;
+      if (this.#headersByMs !== Infinity) this.#headersByMs = this.channel.nowMs() + HEADERS_TIMEOUT_MS;
+      this.dueByMs = Math.min(this.dueByMs, this.#headersByMs);
+      this.rearm();
+    }
     if (waiter === undefined) return;
     this.#resolve = waiter.resolve;
     this.#reject = waiter.reject;
@@ -190,13 +201,16 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
   }
 
   protected override timeCame(nowMs: number): void {
-    this.dueByMs = Infinity;
-    if (this.source === undefined && this.ownTimeoutMs === Infinity) {
+    if (this.source === undefined && nowMs >= this.#headersByMs) {
       const text = `no headers came within ${HEADERS_TIMEOUT_MS} ms`;
       this.endWith("DEADLINE_EXCEEDED", text, "DEADLINE", undefined);
-    } else if (!this.#isRead && nowMs - this.createdMs >= UNREAD_TIMEOUT_MS) {
+    } else if (!this.#isRead && nowMs >= this.#readByMs) {
       const text = `nobody began to read the stream within ${UNREAD_TIMEOUT_MS} ms`;
       this.endWith("CANCELLED", text, "UNREAD", undefined);
+    } else {
+      // Whichever is still to come; that of headers starts anew when an attempt that had sent some is replaced.
+      const isAwaited = this.source === undefined && this.#headersByMs > nowMs;
+      this.dueByMs = Math.min(isAwaited ? this.#headersByMs : Infinity, this.#isRead ? Infinity : this.#readByMs);
     }
   }
 

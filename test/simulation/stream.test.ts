@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { RpcError } from "holdfast";
 import { createCluster } from "holdfast/testing";
 import { collect, failureOf, pause, probe, SafeProbe, timed } from "./probe-cluster.ts";
 
@@ -71,6 +72,55 @@ test("a reply stream whose headers do not come in 30 s fails, read or not", asyn
     assert.match(error.text, /no headers came within 30000 ms/);
     assert.ok(tookMs <= 2.1, String(tookMs));
   }
+});
+
+for (const failsAtMs of [20_000, 40_000]) {
+  test(`a reply stream whose first attempt fails ${failsAtMs} ms after its headers has 30 s for those of the next`, async () => {
+    await using cluster = createCluster();
+    let begun = 0;
+    // The first attempt says its headers at once, and fails before its first reply; the second says nothing at all.
+    cluster.serve(
+      "shop",
+      1,
+      (server) =>
+        probe(server, {
+          async *download(_request, call) {
+            await pause(cluster.simulation.host("shop/0"), failsAtMs, call.signal);
+            yield* [];
+            throw new RpcError("UNAVAILABLE", "going away");
+          },
+        }),
+      { interceptors: [(next) => (call) => (++begun === 1 ? next(call) : new Promise(() => {}))] },
+    );
+    const client = cluster.client(SafeProbe, "shop");
+    const { tookMs, error } = await timed(cluster, collect(client.download({})));
+    assert.equal(begun, 2);
+    assert.equal(error?.code, "DEADLINE_EXCEEDED");
+    assert.match(error.text, /no headers came within 30000 ms/);
+    assert.ok(tookMs >= failsAtMs + 30_000 && tookMs < failsAtMs + 30_200, String(tookMs));
+  });
+}
+
+test("a reply stream that nobody reads is cancelled after 30 s also when an attempt of it was replaced", async () => {
+  await using cluster = createCluster();
+  let begun = 0;
+  cluster.serve("shop", 1, (server) =>
+    probe(server, {
+      async *download(_request, call) {
+        begun += 1;
+        await pause(cluster.simulation.host("shop/0"), begun === 1 ? 20_000 : 100_000, call.signal);
+        yield* [];
+        throw new RpcError("UNAVAILABLE", "going away");
+      },
+    }),
+  );
+  const client = cluster.client(SafeProbe, "shop");
+  const stream = client.download({});
+  await cluster.advance(30_010);
+  assert.equal(begun, 2);
+  const { tookMs, error } = await timed(cluster, collect(stream));
+  assert.equal(error?.reason, "UNREAD");
+  assert.equal(tookMs, 0);
 });
 
 test("a slow reader stops the sender, and other streams of the connection go on", async () => {
