@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { CallFaultLayer, type CallFaultPlan } from "holdfast/chaos";
+import { createCluster } from "holdfast/testing";
 import { Bench, type BenchClient, benchServer } from "../../test/calls/bench-service.ts";
 import { manualWorld } from "../../test/calls/manual-world.ts";
 import { assertFails } from "../../test/calls/failure.ts";
+import { Probe, probe } from "../../test/simulation/probe-cluster.ts";
 import { seededRandom } from "../world/seeded-random.ts";
 import { createClient } from "./create-client.ts";
 
@@ -39,6 +41,28 @@ describe("a chaos layer", () => {
       assert.ok(world.clock.monotonicMs() - startMs >= 500);
       assert.equal(served(), 1);
     }));
+
+  it("gives an attempt that it delayed until the peer was gone to another one, whatever its effect: it never left", async () => {
+    await using cluster = createCluster();
+    const served: number[] = [];
+    cluster.serve("shop", 2, (server, index) => probe(server, { unary: () => (served.push(index), {}) }));
+    const plan: CallFaultPlan = { kind: "delay", delayMs: 500, forMs: 2_000 };
+    const chaos = new CallFaultLayer([plan], seededRandom(1), cluster.world.clock.monotonicMs());
+    // Probe says nothing of its methods' effects, so nothing is repeated that could have begun.
+    const client = cluster.client(Probe, "shop", { chaos });
+    await cluster.settle(client.$channel.ready());
+    const call = client.unary({});
+    await cluster.advance(100);
+    const busy = client.$channel.peers().findIndex(({ inFlight }) => inFlight === 1);
+    cluster.inject({ kind: "crash", peer: `shop/${busy}` });
+    await cluster.settle(call);
+    assert.deepEqual(served, [1 - busy]);
+    const attempts = cluster.records("/holdfast.interop.v1.Probe/Unary")[0]?.attempts ?? [];
+    assert.deepEqual(
+      attempts.map(({ code, why }) => `${why} ${code}`),
+      ["first UNAVAILABLE", "retry OK"],
+    );
+  });
 
   it("drops an attempt, which ends at its call's deadline and leaves nothing in flight", () =>
     withFaults([{ kind: "drop" }], async (client, served, world) => {

@@ -35,7 +35,8 @@ class DelayedAttempt extends WheelEntry {
     const { code, corruptAt, truncateAt } = this.#ordeal;
     if (attempt.isEnded || this.#call.isOver) return;
     if (code !== undefined) attempt.failInjected(code);
-    else if (!attempt.connection.canStart) attempt.failInjected("UNAVAILABLE");
+    // It has not left, so another peer may have it, whatever its effect.
+    else if (!attempt.connection.canStart) attempt.onReset(-1, true, "the connection went away while chaos delayed it");
     else {
       attempt.damage = damageOf(corruptAt, truncateAt);
       this.#call.send(attempt, nowMs);
