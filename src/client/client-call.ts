@@ -52,6 +52,16 @@ const PUSHBACK_MAX_MS = 30_000;
 /** A call under which a connection has died waits so long for a peer that has no other such call. */
 const ALONE_MS = 250;
 
+/** A call that is repeated without end keeps its latest faults. */
+const FAULTS_MAX = 100;
+
+/** An attempt whose token is being asked for. It counts as in flight. */
+interface PendingStart {
+  readonly peer: ClientPeer;
+  readonly why: AttemptWhy;
+  readonly abort: AbortController;
+}
+
 /** What a header may hold (RFC 9113 section 8.2.1). */
 const TOKEN = /^[!-~](?:[ -~]*[!-~])?$/;
 
@@ -65,6 +75,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   /** The youngest attempt that is in flight, and the others that are. */
   attempt: CallAttempt | undefined = undefined;
   #others: CallAttempt[] | undefined = undefined;
+  #pending: PendingStart[] | undefined = undefined;
   /** The attempt that ended last, or ended the call. */
   last: CallAttempt | undefined = undefined;
   faults: Fault[] | undefined = undefined;
@@ -72,6 +83,10 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   readonly trail: CallTrail | undefined;
   /** Peers that an attempt was started on: others come first. */
   #tried: ClientPeer[] | undefined = undefined;
+  /** Of the tried: those that take no header list as long as this call's. */
+  #unfit: ClientPeer[] | undefined = undefined;
+  /** Until then it does not go back to a peer that it has tried. */
+  #backAtMs: number = -Infinity;
   /** Of the failed attempts: those that never reached a handler. */
   #unreached: number = 0;
   #repeats: number = 0;
@@ -94,7 +109,6 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   /** The last attempt was answered with UNAUTHENTICATED: the next token is to be a fresh one. */
   #isRefreshDue: boolean = false;
   #onAbort: (() => void) | undefined;
-  #onOver: (() => void) | undefined;
   /** Keeps the process alive between two attempts. */
   #hold: Timer | undefined = undefined;
   #isParked: boolean = false;
@@ -105,7 +119,6 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     super(channel, method, options, nowMs);
     this.trail = channel.events.hears("call.ended") ? new CallTrail() : undefined;
     this.#onAbort = undefined;
-    this.#onOver = undefined;
   }
 
   get peer(): Peer | undefined {
@@ -233,6 +246,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   place(nowMs: number): void {
     const { channel } = this;
     channel.start();
+    if (this.isOver || !this.#passesThrottle(nowMs, this.#why)) return;
     const peer = channel.pick(nowMs, this.#excluded(nowMs), this.isReplyStream, this.policy.gate);
     if (peer !== undefined) {
       this.startOn(peer);
@@ -254,20 +268,35 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const { channel } = this;
     const isGated = this.policy.gate;
     const peer = channel.pick(nowMs, this.#excluded(nowMs), this.isReplyStream, isGated);
-    if (peer !== undefined || this.#tried === undefined) return peer;
-    const excluded = nowMs < this.#aloneUntilMs ? channel.notAlone([]) : undefined;
-    return channel.pick(nowMs, excluded, this.isReplyStream, isGated);
+    if (peer !== undefined || this.#tried === undefined || nowMs < this.#backAtMs) return peer;
+    const unfit = this.#unfit;
+    return channel.pick(
+      nowMs,
+      this.#isAlone(nowMs) ? channel.notAlone(unfit ?? []) : unfit,
+      this.isReplyStream,
+      isGated,
+    );
+  }
+
+  #isAlone(nowMs: number): boolean {
+    return nowMs < this.#aloneUntilMs;
   }
 
   #excluded(nowMs: number): readonly ClientPeer[] | undefined {
-    return nowMs < this.#aloneUntilMs ? this.channel.notAlone(this.#tried ?? []) : this.#tried;
+    return this.#isAlone(nowMs) ? this.channel.notAlone(this.#tried ?? []) : this.#tried;
   }
 
   /** A peer takes the call. */
   startOn(peer: ClientPeer): void {
     this.#placeByMs = Infinity;
-    if (this.channel.token === undefined) this.#startAttempt(peer, this.#why, undefined);
-    else void this.#startWithToken(peer, this.#why);
+    this.#startOn(peer, this.#why);
+  }
+
+  /** False: it was not started, and will not be. */
+  #startOn(peer: ClientPeer, why: AttemptWhy): boolean {
+    if (this.channel.token === undefined) return this.#startAttempt(peer, why, undefined);
+    void this.#startWithToken(peer, why);
+    return true;
   }
 
   /** Fails before it began. */
@@ -301,29 +330,36 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const ask = this.channel.token;
     if (ask === undefined) return;
     this.isDelayed = true;
+    const pending: PendingStart = { peer, why, abort: new AbortController() };
+    (this.#pending ??= []).push(pending);
     this.#park();
-    const abort = new AbortController();
-    this.#onOver = () => abort.abort();
-    let token: string;
+    let token: string | undefined;
+    let cause: unknown;
     try {
-      const facts = { method: this.method.plan.info, isRefresh: this.#isRefreshDue, signal: abort.signal };
+      const facts = { method: this.method.plan.info, isRefresh: this.#isRefreshDue, signal: pending.abort.signal };
       // A call may start in the turn of a socket, whose scope is that of another call.
       token = await scopes.run(this.scope, ask, facts);
       if (typeof token !== "string" || !TOKEN.test(token)) {
         throw new TypeError("a token must be a text of printable ASCII without spaces at its ends");
       }
     } catch (error) {
-      // A copy that cannot be sent takes nothing from the attempt that is in flight.
-      if (this.attempt === undefined) {
-        this.endWith("UNAUTHENTICATED", "no token could be had for the call", undefined, error);
-      } else {
-        this.#unpark();
-      }
-      return;
+      token = undefined;
+      cause = error;
     }
-    if (this.isOver) return;
-    this.#unpark();
-    this.#startAttempt(peer, why, token);
+    if (this.#pending?.includes(pending) !== true) return;
+    this.#dropPending(pending);
+    if (token !== undefined && this.#startAttempt(peer, why, token)) return;
+    if (why === "hedge") this.#giveBackCopy();
+    // A copy that cannot be sent takes nothing from the attempts that are in flight.
+    if (token !== undefined || this.#inFlight > 0) return;
+    this.endWith("UNAUTHENTICATED", "no token could be had for the call", undefined, cause);
+  }
+
+  #dropPending(pending: PendingStart): void {
+    this.#pending = this.#pending?.filter((other) => other !== pending);
+    if (this.#pending?.length !== 0) return;
+    this.#pending = undefined;
+    if (this.#backoffUntilMs === Infinity) this.#unpark();
   }
 
   /** Lets the channel find a call that stands nowhere else. */
@@ -338,26 +374,24 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
 
   // ----------------------------------------------------------------------------------------------- attempts
 
-  #startAttempt(peer: ClientPeer, why: AttemptWhy, token: string | undefined): void {
+  /** False: it was not started. A copy is given up then; else the call looks for another peer, or has ended. */
+  #startAttempt(peer: ClientPeer, why: AttemptWhy, token: string | undefined): boolean {
     const { channel } = this;
     const { state } = this.method;
     const isFirst = this.attempts === 0 && !this.isDelayed;
     const nowMs = isFirst ? this.createdMs : channel.nowMs();
-    const throttle = this.policy.throttle ? state.throttleOf(this.priority) : undefined;
-    if (throttle?.isActive === true && !this.#passesThrottle(nowMs, why)) return;
     const connection = peer.link.take(nowMs, this.isReplyStream);
     if (connection === undefined) {
-      if (this.attempt === undefined) this.place(nowMs);
-      return;
+      if (this.#inFlight === 0) this.place(nowMs);
+      return false;
     }
     const attempt = new CallAttempt(this, connection, this.attempts + 1, peer, state, why, token);
     if (this.pairs.length > 0 || token !== undefined) {
       // A call that has nothing long of its own is within every limit that a peer is known to have.
       const listBytesMax = connection.engine.peer.headerListBytesMax;
       if (this.headListBytes(attempt) > listBytesMax) {
-        const text = `the request's metadata is over the ${listBytesMax} bytes that ${peer.address} takes`;
-        this.endWith("RESOURCE_EXHAUSTED", text, "METADATA_TOO_LARGE", undefined);
-        return;
+        this.#isTooLongFor(peer, listBytesMax, nowMs);
+        return false;
       }
     }
     this.attempts += 1;
@@ -379,6 +413,20 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (why === "first") {
       for (let copies = this.policy.copies; copies > 1 && !this.isOver; copies--) this.#startCopy(nowMs, "copy");
     }
+    return true;
+  }
+
+  /** Another peer may take a longer header list. */
+  #isTooLongFor(peer: ClientPeer, listBytesMax: number, nowMs: number): void {
+    if (this.#inFlight > 0) return;
+    (this.#unfit ??= []).push(peer);
+    (this.#tried ??= []).push(peer);
+    if (this.channel.hasOther(this.#unfit)) {
+      this.place(nowMs);
+      return;
+    }
+    const text = `the request's metadata is over the ${listBytesMax} bytes that ${peer.address} takes`;
+    this.endWith("RESOURCE_EXHAUSTED", text, "METADATA_TOO_LARGE", undefined);
   }
 
   /** Puts an attempt on its connection. */
@@ -421,12 +469,11 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   #passesThrottle(nowMs: number, why: AttemptWhy): boolean {
     const { channel } = this;
     const { state } = this.method;
-    if (channel.throttleState === "off") return true;
+    const throttle = this.policy.throttle ? state.throttleOf(this.priority) : undefined;
+    if (throttle?.isActive !== true || channel.throttleState === "off") return true;
     const chance = channel.runtime.world.random.float();
-    const throttle = state.throttleOf(this.priority);
     const isOn = channel.throttleState === "on";
-    const mayGo = isOn ? throttle?.admits(nowMs, chance) : throttle?.wouldAdmit(nowMs, chance);
-    if (mayGo !== false) return true;
+    if (isOn ? throttle.admits(nowMs, chance) : throttle.wouldAdmit(nowMs, chance)) return true;
     const refusedShare = state.refusedShare(nowMs);
     if (!isOn) {
       channel.observed("throttle", `refused, as ${Math.round(refusedShare * 100)} % are`, this.id, undefined);
@@ -466,7 +513,9 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       state.sample(nowMs, nowMs - attempt.startedMs);
       this.channel.detector?.observe(attempt.peer.record, state.index, OUTCOME_OK, nowMs - attempt.startedMs, nowMs);
       this.#copyAtMs = Infinity;
-      if (this.#others !== undefined || this.attempt !== attempt) this.#cancelAttempts(attempt);
+      // From here on the stream takes the time that it takes.
+      this.#attemptByMs = Infinity;
+      if (this.#inFlight > 1 || this.attempt !== attempt) this.#cancelAttempts(attempt);
     }
     this.answered(attempt);
   }
@@ -485,9 +534,10 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (attempt.code === 0) {
       this.#noteSuccess(attempt, nowMs);
       // The winner is taken out: whatever is still in flight has lost.
-      if (this.attempt !== undefined) this.#cancelAttempts(attempt);
+      if (this.#inFlight > 0) this.#cancelAttempts(attempt);
       this.#leave();
       this.last = attempt;
+      this.#tellSuccess(attempt, nowMs);
       this.method.state.counters.ended(
         nowMs,
         true,
@@ -518,7 +568,10 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     state.counters.attemptEnded(nowMs, true);
     state.throttleOf(this.priority)?.accepted(nowMs);
     this.#remove(attempt);
-    const fault = attempt.observed;
+  }
+
+  #tellSuccess(attempt: CallAttempt, nowMs: number): void {
+    const { peer, observed: fault } = attempt;
     this.trail?.ended(attempt, "OK", fault, nowMs - this.createdMs);
     if (this.channel.events.hears("attempt.ended")) {
       const tookMs = nowMs - attempt.startedMs;
@@ -534,8 +587,10 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.method.state.knownGood.answered(hash, bytes, nowMs);
   }
 
+  /** Attempts that are on their way, or about to be. */
   get #inFlight(): number {
-    return this.attempt === undefined ? 0 : 1 + (this.#others?.length ?? 0);
+    const sent = this.attempt === undefined ? 0 : 1 + (this.#others?.length ?? 0);
+    return this.#pending === undefined ? sent : sent + this.#pending.length;
   }
 
   /** No longer in flight. */
@@ -552,6 +607,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
 
   /** Cancels what is in flight, except one: losers, of which neither detectors nor the budget hear. */
   #cancelAttempts(winner: CallAttempt | undefined): void {
+    for (const pending of this.#pending ?? []) this.#giveUp(pending);
     const all = this.#others;
     const youngest = this.attempt;
     this.#others = undefined;
@@ -559,6 +615,12 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (youngest !== undefined && youngest !== winner) this.#cancel(youngest, winner);
     if (all === undefined) return;
     for (const attempt of all) if (attempt !== winner) this.#cancel(attempt, winner);
+  }
+
+  #giveUp(pending: PendingStart): void {
+    this.#dropPending(pending);
+    if (pending.why === "hedge") this.#giveBackCopy();
+    pending.abort.abort();
   }
 
   #cancel(attempt: CallAttempt, winner: CallAttempt | undefined): void {
@@ -584,10 +646,12 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       this.#deadlinePassed(Math.max(nowMs, this.deadlineMs));
       return;
     }
-    const isMarked = this.#noteFailure(attempt, code, nowMs);
     this.#remove(attempt);
     if (attempt.reached === "no") this.#unreached += 1;
     else this.counted += 1;
+    const isMarked = this.#noteFailure(attempt, code, nowMs);
+    // A listener may have cancelled it.
+    if (this.isOver) return;
     if (isMarked && !this.#isKnownGood(attempt, nowMs)) {
       this.#marks += 1;
       this.#aloneUntilMs = nowMs + ALONE_MS;
@@ -620,18 +684,37 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       return;
     }
     // If the first to finish failed of anything but an answer, the one that is still in flight is awaited.
-    if (this.attempt !== undefined && !isAnswer(attempt, code, this.policy.codes)) {
-      (this.#tried ??= []).push(attempt.peer);
-      return;
-    }
-    const isPaid = repeat === "free" || (repeat === "charged" && this.#takeRepeat(nowMs));
+    if (!isExpiredToken) (this.#tried ??= []).push(attempt.peer);
+    if (this.#inFlight > 0 && !isAnswer(attempt, code, this.policy.codes)) return;
+    const isWanted = repeat === "free" || repeat === "charged";
+    const isBack = !isExpiredToken && !channel.hasOther(this.#tried);
+    const delayMs = isWanted ? this.#delayBefore(attempt, code, isBack, nowMs) : 0;
+    // What could go out only after the deadline would hide the server's own answer.
+    const isInTime = delayMs === 0 || nowMs + delayMs < this.deadlineMs;
+    const isPaid = isWanted && isInTime && (repeat === "free" || this.#takeRepeat(nowMs));
     if (!isPaid) {
       this.#cancelAttempts(undefined);
-      this.#finish(this.#errorOf(attempt, code, repeat === "charged"));
+      this.#finish(this.#errorOf(attempt, code, isInTime && repeat === "charged"));
       return;
     }
     if (isExpiredToken) this.#hasRefreshed = true;
-    this.#repeat(attempt, code, isExpiredToken, nowMs);
+    this.#isRefreshDue = isExpiredToken;
+    if (isBack) this.#tried = this.#unfit?.slice();
+    this.#repeat(attempt, delayMs, nowMs);
+  }
+
+  /** How long to wait before a repeat: as the server asks; after a backoff where it goes back to a tried peer, or to an overloaded service. */
+  #delayBefore(attempt: CallAttempt, code: Code, isBack: boolean, nowMs: number): number {
+    const { retryAfterMs } = attempt;
+    if (attempt.reached !== "no" && retryAfterMs !== undefined && retryAfterMs >= 0) return retryAfterMs;
+    const rule = attempt.fault === "attempt-timeout" ? this.policy.timeoutBackoff : this.policy.failureBackoff;
+    const backoffMs = backoffDelayMs(rule, this.#repeats, this.#delayMs, this.channel.runtime.world.random.float());
+    // The others may turn out to be full: then too it does not go back at once.
+    this.#backAtMs = nowMs + backoffMs;
+    if (!isBack && (attempt.reached === "no" || !isOverload(code, retryAfterMs))) return 0;
+    this.#delayMs = backoffMs;
+    this.#repeats += 1;
+    return backoffMs;
   }
 
   /** What is to follow a failed attempt, as far as the switches let it. */
@@ -694,7 +777,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       peer.pushbackUntilMs = Math.max(peer.pushbackUntilMs, nowMs + Math.min(retryAfterMs, PUSHBACK_MAX_MS));
     }
     const fault = faultOf(attempt, code, judgement.blame, nowMs - this.createdMs);
-    (this.faults ??= []).push(fault);
+    this.#keep(fault);
     this.trail?.ended(attempt, code, fault, nowMs - this.createdMs);
     if (channel.events.isHeard) {
       const tookMs = nowMs - attempt.startedMs;
@@ -710,6 +793,12 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       channel.tick.sweepNow(nowMs);
     }
     return attempt.reason === "CONNECTION_LOST" && !attempt.connection.hasGoneAway && !attempt.connection.isCondemned;
+  }
+
+  #keep(fault: Fault): void {
+    const faults = (this.faults ??= []);
+    if (faults.length >= FAULTS_MAX) faults.shift();
+    faults.push(fault);
   }
 
   /** Requests like it were answered lately: the connection did not die of it. */
@@ -761,25 +850,14 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   }
 
   /** Goes to a peer that was not tried, at once; or back to one that was, after a backoff. With a fresh token the same peer will do. */
-  #repeat(attempt: CallAttempt, code: Code, isFreshTokenNeeded: boolean, nowMs: number): void {
+  #repeat(attempt: CallAttempt, delayMs: number, nowMs: number): void {
+    if (this.isOver) return;
     const { channel } = this;
     this.attemptReplaced();
-    this.#isRefreshDue = isFreshTokenNeeded;
     this.#why = "retry";
     this.#copyAtMs = Infinity;
     this.#attemptByMs = Infinity;
     this.method.state.counters.repeats += 1;
-    if (!isFreshTokenNeeded) (this.#tried ??= []).push(attempt.peer);
-    const isBack = !isFreshTokenNeeded && !channel.hasOther(this.#tried);
-    const { retryAfterMs } = attempt;
-    let delayMs = 0;
-    if (attempt.reached !== "no" && retryAfterMs !== undefined && retryAfterMs >= 0) delayMs = retryAfterMs;
-    else if (isBack || (attempt.reached !== "no" && isOverload(code, retryAfterMs))) {
-      const rule = attempt.fault === "attempt-timeout" ? this.policy.timeoutBackoff : this.policy.failureBackoff;
-      delayMs = backoffDelayMs(rule, this.#repeats, this.#delayMs, channel.runtime.world.random.float());
-      this.#delayMs = delayMs;
-      this.#repeats += 1;
-    }
     if (channel.events.isHeard) {
       channel.events.emit("retry", nowMs, {
         callId: this.id,
@@ -789,12 +867,12 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
         budgetLeft: this.method.state.budget.left(nowMs),
         peer: attempt.peer.describe(),
       });
+      if (this.isOver) return;
     }
     if (delayMs <= 0) {
       this.place(nowMs);
       return;
     }
-    if (isBack) this.#tried = undefined;
     this.#backoffUntilMs = nowMs + delayMs;
     this.#hold = channel.runtime.world.timers.hold();
     this.#park();
@@ -841,7 +919,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     else if (this.channel.hedgeState === "observe")
       this.channel.observed("hedge", "copied", this.id, this.attempt?.peer);
     // What stood in the way may pass: an empty budget, no other peer, all slow at once.
-    if (this.attempt === attempt && !this.#isParked) this.#copyAtMs = this.#askAgainMs(attempt, nowMs);
+    if (this.attempt === attempt && this.#pending === undefined) this.#copyAtMs = this.#askAgainMs(attempt, nowMs);
   }
 
   /** When an attempt has waited twice as long as now, or in a second. */
@@ -850,30 +928,35 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   }
 
   #startCopy(nowMs: number, why: "hedge" | "copy"): void {
-    const { channel } = this;
+    const { channel, attempt } = this;
     const { state } = this.method;
-    if (this.attempt === undefined || this.onlyRequest === undefined) return;
-    const busy = [...(this.#tried ?? []), this.attempt.peer, ...(this.#others ?? []).map(({ peer }) => peer)];
+    if (attempt === undefined || this.onlyRequest === undefined || !this.#passesThrottle(nowMs, why)) return;
+    const busy = [...(this.#tried ?? []), attempt.peer];
+    for (const { peer } of this.#others ?? []) busy.push(peer);
+    for (const { peer } of this.#pending ?? []) busy.push(peer);
     const peer = channel.pick(nowMs, busy, this.isReplyStream, this.policy.gate);
     if (peer === undefined) return;
-    if (why === "hedge") {
-      if (channel.budgetState !== "off" && !state.budget.takeCopy(nowMs)) {
-        if (channel.budgetState === "on") return;
-        channel.observed("budget", "no copy", this.id, undefined);
-      }
-      state.counters.copies += 1;
-      if (channel.events.isHeard) {
-        const afterMs = nowMs - this.attempt.startedMs;
-        channel.events.emit("hedge", nowMs, {
-          callId: this.id,
-          method: state.info,
-          afterMs,
-          peer: peer.describe(),
-        });
-      }
+    if (why === "copy") {
+      this.#startOn(peer, why);
+      return;
     }
-    if (channel.token === undefined) this.#startAttempt(peer, why, undefined);
-    else void this.#startWithToken(peer, why);
+    if (channel.budgetState !== "off" && !state.budget.takeCopy(nowMs)) {
+      if (channel.budgetState === "on") return;
+      channel.observed("budget", "no copy", this.id, undefined);
+    }
+    if (!this.#startOn(peer, why)) {
+      this.#giveBackCopy();
+      return;
+    }
+    state.counters.copies += 1;
+    if (!channel.events.isHeard) return;
+    const afterMs = nowMs - attempt.startedMs;
+    channel.events.emit("hedge", nowMs, { callId: this.id, method: state.info, afterMs, peer: peer.describe() });
+  }
+
+  /** A copy was paid for and not sent. */
+  #giveBackCopy(): void {
+    if (this.channel.budgetState === "on") this.method.state.budget.giveBackCopy(this.channel.nowMs());
   }
 
   // --------------------------------------------------------------------------------------------------- time
@@ -909,10 +992,11 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       this.#backoffUntilMs = Infinity;
       this.#release();
       this.place(nowMs);
+      if (this.isOver) return;
     }
     if (nowMs >= this.#attemptByMs) this.#attemptsTimedOut(nowMs);
     if (!this.isOver && nowMs >= this.#copyAtMs) this.#overdue(nowMs);
-    if (nowMs >= this.dueByMs) this.timeCame(nowMs);
+    if (!this.isOver && nowMs >= this.dueByMs) this.timeCame(nowMs);
     this.rearm();
   }
 
@@ -921,7 +1005,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const { attempt } = this;
     // Those that still have the call have had their time.
     if (attempt !== undefined) this.#noteLate(attempt, nowMs);
-    for (const other of this.#others ?? []) this.#noteLate(other, nowMs);
+    for (const other of this.#others ?? []) if (!this.isOver) this.#noteLate(other, nowMs);
     this.endWith("DEADLINE_EXCEEDED", text, "DEADLINE", undefined);
   }
 
@@ -936,7 +1020,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       this.#stalledMs(attempt, nowMs),
     );
     const fault = faultOf(attempt, "DEADLINE_EXCEEDED", judgement.blame, nowMs - this.createdMs, "deadline");
-    (this.faults ??= []).push(fault);
+    this.#keep(fault);
     this.trail?.ended(attempt, "DEADLINE_EXCEEDED", fault, nowMs - this.createdMs);
     state.sample(nowMs, nowMs - attempt.startedMs);
     (attempt.connection.watcher as ConnectionWatch).gaveUp(attempt);
@@ -1001,7 +1085,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (this.isWaiting) this.channel.stopWaiting(this);
     if (this.scope !== undefined) this.scope.removeChild(this);
     if (this.#onAbort !== undefined) this.options?.signal?.removeEventListener("abort", this.#onAbort);
-    this.#onOver?.();
+    for (const pending of this.#pending ?? []) this.#giveUp(pending);
     if (this.#isParked) this.#release();
     this.channel.callEnded();
   }
@@ -1009,7 +1093,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   #release(): void {
     this.#hold?.cancel();
     this.#hold = undefined;
-    this.#unpark();
+    if (this.#pending === undefined) this.#unpark();
   }
 
   /** Tells `onReply`, once. */
@@ -1053,7 +1137,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       ...this.#facts(),
       code,
       text: isBudgetEmpty && attempt.text === "" ? "the budget for repeats was empty" : attempt.text,
-      reason: attempt.reason,
+      reason: isBudgetEmpty ? "BUDGET_EMPTY" : attempt.reason,
       // What the last attempt did not do, an earlier one may have done.
       reached: attempt.reached === "no" && this.counted > 0 ? "maybe" : attempt.reached,
       metadata: attempt.trailer === undefined ? undefined : metadataFromPairs(attempt.trailer),
