@@ -22,10 +22,12 @@ import type { World } from "../world/world.ts";
 import { ChannelTick } from "./channel-tick.ts";
 import type { ClientCall } from "./client-call.ts";
 import { ClientPeer, IN_FLIGHT_MAX } from "./client-peer.ts";
+import type { ResolverFailure } from "./discovery.ts";
 import { HealthPoll } from "./health-poll.ts";
 import { type HealthRequest, healthRequest } from "./health-stream.ts";
 import { MethodState, type ThrottleSettings } from "./method-state.ts";
 import type { TokenAsk } from "./options.ts";
+import { peerChanges } from "./peer-changes.ts";
 import { type SelfBeat, selfBeatOf } from "./self-beat.ts";
 import type { PeerTarget } from "./target.ts";
 
@@ -108,6 +110,8 @@ export class ChannelCore implements PickGate<ClientPeer> {
   health: HealthSettings | undefined;
   readonly healthPoll: HealthPoll;
   peers: readonly ClientPeer[];
+  /** Undefined while the resolver's last word was a list that holds. */
+  resolverFailure: ResolverFailure | undefined;
   isClosed: boolean;
   // What the switches say, read on the way of every call.
   hedgeState: SwitchState;
@@ -166,6 +170,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
       ? { request: healthRequest(facts.health.service, this.scheme), from: "health" }
       : undefined;
     this.healthPoll = new HealthPoll();
+    this.resolverFailure = undefined;
     this.isClosed = false;
     this.hedgeState = "on";
     this.throttleState = "on";
@@ -282,27 +287,14 @@ export class ChannelCore implements PickGate<ClientPeer> {
 
   /** The whole list: those that are new are dialled, those that are gone end when their calls have. */
   setPeers(targets: readonly PeerTarget[]): void {
-    const known = new Map(this.peers.map((peer) => [peer.target.id, peer]));
     const nowMs = this.nowMs();
-    const added: ClientPeer[] = [];
-    const list = targets.map((target) => {
-      const before = known.get(target.id);
-      if (before !== undefined && before.target.address === target.address) {
-        known.delete(target.id);
-        // It is announced again: whatever we wait for, it may be there now.
-        before.link.hurry();
-        before.weight = target.weight ?? 1;
-        before.tier = target.tier ?? 0;
-        return before;
-      }
-      const peer = new ClientPeer(this, target, authorityToken(target.authority), this.facts.link, nowMs);
-      this.detector?.add(peer.record, nowMs);
-      added.push(peer);
-      return peer;
-    });
+    const make = (target: PeerTarget): ClientPeer =>
+      new ClientPeer(this, target, authorityToken(target.authority), this.facts.link, nowMs);
+    const { list, added, removed, revised } = peerChanges(this.peers, targets, make);
     this.peers = list;
     this.#isBalancerStale = true;
-    const removed = [...known.values()];
+    for (const peer of added) this.detector?.add(peer.record, nowMs);
+    for (const [peer, target] of revised) peer.revise(target);
     for (const peer of removed) {
       peer.isRemoved = true;
       this.detector?.remove(peer.record);
@@ -313,10 +305,21 @@ export class ChannelCore implements PickGate<ClientPeer> {
       this.peerLeft(peer);
     }
     if (this.#isStarted) for (const peer of added) peer.link.connect();
-    if (this.#isStarted && this.events.isHeard && added.length + removed.length > 0) {
-      const names = (of: readonly ClientPeer[]): readonly string[] => of.map(({ address }) => address);
-      this.events.emit("peers.resolved", nowMs, { added: names(added), removed: names(removed), isHeldBack: false });
-    }
+    if (this.#isStarted && added.length + removed.length > 0) this.#resolved(added, removed, false);
+  }
+
+  listHeldBack(): void {
+    this.#resolved([], this.peers, true);
+  }
+
+  #resolved(added: readonly ClientPeer[], removed: readonly ClientPeer[], isHeldBack: boolean): void {
+    if (!this.events.isHeard) return;
+    const names = (of: readonly ClientPeer[]): readonly string[] => of.map(({ address }) => address);
+    this.events.emit("peers.resolved", this.nowMs(), { added: names(added), removed: names(removed), isHeldBack });
+  }
+
+  resolverFailed(failure: ResolverFailure | undefined): void {
+    this.resolverFailure = failure;
   }
 
   /** Why the health of this service will not be watched, or undefined if it is, or can be. */
@@ -482,7 +485,9 @@ export class ChannelCore implements PickGate<ClientPeer> {
     const nowMs = this.nowMs();
     const shown = this.peers.slice(0, 8).map((peer) => `${peer.address} is ${wordsOf(peer, nowMs)}`);
     if (this.peers.length > shown.length) shown.push(`and ${this.peers.length - shown.length} more`);
-    return shown.length === 0 ? "there are no peers" : shown.join("; ");
+    if (this.resolverFailure === undefined) return shown.length === 0 ? "there are no peers" : shown.join("; ");
+    const { text } = this.resolverFailure;
+    return shown.length === 0 ? `there are no peers: ${text}` : `${shown.join("; ")}; ${text}`;
   }
 
   /** Why no peer will come, or undefined if one may. */
@@ -499,6 +504,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
       if (link.state === "backoff" && nowMs - link.readyUntilMs < OUTAGE_MS) return undefined;
     }
     const failures = this.peers.map(({ address, link }) => `${address}: ${link.failure?.text ?? "closed"}`);
+    if (this.resolverFailure !== undefined) failures.push(this.resolverFailure.text);
     const isTls = this.peers.every(({ link }) => link.failure?.phase === "tls");
     const isOne = this.peers.length === 1;
     const reason = isOne ? (isTls ? "TLS_FAILED" : "CONNECT_FAILED") : "NO_PEER";

@@ -161,6 +161,7 @@ export class HoldfastChannel implements Channel {
               text: `no peer was ready within ${timeoutMs} ms: ${core.reasonsText()}`,
               reason: "NO_PEER",
               reached: "no",
+              cause: core.resolverFailure?.cause,
             }),
           ),
         );

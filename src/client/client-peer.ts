@@ -23,7 +23,8 @@ export const IN_FLIGHT_MAX = 1_024;
 
 export class ClientPeer extends Candidate implements LinkOwner {
   readonly channel: ChannelCore;
-  readonly target: PeerTarget;
+  /** As it was announced last. */
+  target: PeerTarget;
   readonly authority: FieldToken;
   readonly link: PeerLink;
   readonly record: PeerRecord;
@@ -82,6 +83,19 @@ export class ClientPeer extends Candidate implements LinkOwner {
   describe(): Peer {
     const { id, address, zone, version } = this.target;
     return { id, address, zone, version, identities: this.link.connection?.socket?.tls?.identities ?? [] };
+  }
+
+  /** It is announced as another than before, in the same place. */
+  revise(target: PeerTarget): void {
+    const isReplaced = target.version !== this.target.version;
+    this.target = target;
+    this.weight = target.weight ?? 1;
+    this.tier = target.tier ?? 0;
+    this.zone = target.zone;
+    this.record.zone = target.zone;
+    this.record.version = target.version;
+    // Something was deployed there: whatever we wait for, it may be there now.
+    if (isReplaced) this.link.hurry();
   }
 
   /** Facts and opinions have changed: whether it may be picked, and whether it is wanted. */

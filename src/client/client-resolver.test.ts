@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { createChannel } from "holdfast";
+import { type Channel, type ChannelOptions, type Client, createChannel } from "holdfast";
 import type { PeerInit, Resolver } from "holdfast/discover";
-import { createCluster } from "holdfast/testing";
+import { type Cluster, createCluster } from "holdfast/testing";
 import { failureOf, pause, Probe, probe } from "../../test/simulation/probe-cluster.ts";
 
 /** A resolver that yields what the test gives it. */
@@ -91,7 +91,195 @@ describe("a resolver as a target", () => {
     give([{ address: "no port" }]);
     const error = await cluster.settle(call);
     assert.equal(error.reason, "NO_PEER");
-    assert.match(error.text, /there are no peers/);
+    assert.match(error.text, /there are no peers: the resolver "scripted" gave a list that is refused: .*no port/);
     await cluster.settle(channel.close({ timeoutMs: 0 }));
+  });
+});
+
+interface Shop extends AsyncDisposable {
+  readonly cluster: Cluster;
+  readonly channel: Channel;
+  readonly client: Client<typeof Probe>;
+  /** Which replica served each call. */
+  readonly servedBy: number[];
+  peer(index: number, facts?: Partial<PeerInit>): PeerInit;
+  give(list: readonly PeerInit[] | Error): void;
+  ids(): readonly string[];
+}
+
+/** A shop of so many replicas behind a scripted resolver. */
+function openShop(replicas: number, options: ChannelOptions = {}): Shop {
+  const cluster = createCluster();
+  const servedBy: number[] = [];
+  cluster.serve("shop", replicas, (server, index) =>
+    probe(server, {
+      unary: async ({ body }, call) => {
+        servedBy.push(index);
+        if (body.length > 0) await pause(cluster.simulation.host(`shop/${index}`), 500, call.signal);
+        return {};
+      },
+    }),
+  );
+  const addresses = cluster.target("shop");
+  const { resolver, give } = scripted();
+  const channel = createChannel(resolver, { world: cluster.world, plaintext: true, ...options });
+  return {
+    cluster,
+    channel,
+    client: channel.client(Probe),
+    servedBy,
+    peer: (index, facts) => ({ address: addresses[index] ?? "", id: `shop/${index}`, ...facts }),
+    give,
+    ids: () => channel.peers().map(({ id }) => id),
+    async [Symbol.asyncDispose]() {
+      await cluster.settle(channel.close({ timeoutMs: 0 }));
+      await cluster[Symbol.asyncDispose]();
+    },
+  };
+}
+
+describe("what a resolver says of a peer", () => {
+  it("may be the weight 0: it gets no new calls, and those in flight end", async () => {
+    await using shop = openShop(2);
+    const { cluster, client, give, peer, servedBy } = shop;
+    const first = client.unary({ body: Buffer.alloc(1) });
+    give([peer(0)]);
+    await cluster.advance(20);
+    give([peer(0, { weight: 0 }), peer(1)]);
+    await cluster.advance(20);
+    servedBy.length = 0;
+    for (let i = 0; i < 10; i++) await cluster.settle(client.unary({}));
+    assert.deepEqual(new Set(servedBy), new Set([1]));
+    await cluster.settle(first);
+    give([peer(0), peer(1)]);
+    await cluster.advance(20);
+    assert.deepEqual(shop.ids(), ["shop/0", "shop/1"]);
+  });
+
+  const wrong: readonly [Partial<PeerInit>, RegExp][] = [
+    [{ weight: Number.NaN }, /peer "shop\/0" .*weight must be a finite number >= 0, got NaN/],
+    [{ weight: -1 }, /peer "shop\/0" .*weight .*got -1/],
+    [{ tier: 0.5 }, /peer "shop\/0" .*tier must be an integer in 0\.\.127, got 0\.5/],
+    [{ tier: 128 }, /tier .*got 128/],
+    [{ id: 7 as never }, /id must be a text that is not empty, got/],
+    [{ zone: 7 as never }, /peer "shop\/0" .*zone must be a text, got/],
+    [{ version: null as never }, /peer "shop\/0" .*version must be a text, got null/],
+  ];
+  for (const [facts, text] of wrong) {
+    it(`and cannot be leaves the whole list out, never a call: ${String(Object.entries(facts))}`, async () => {
+      await using shop = openShop(2);
+      const { cluster, client, give, peer } = shop;
+      const first = client.unary({});
+      give([peer(0), peer(1)]);
+      await cluster.settle(first);
+      give([peer(1, { weight: 7 }), peer(0, facts)]);
+      await cluster.advance(20);
+      for (let i = 0; i < 4; i++) await cluster.settle(client.unary({}));
+      assert.deepEqual(shop.ids(), ["shop/0", "shop/1"]);
+      cluster.inject({ kind: "crash", peer: "shop/0" });
+      cluster.inject({ kind: "crash", peer: "shop/1" });
+      await cluster.advance(11_000);
+      assert.match((await cluster.settle(failureOf(client.unary({})))).text, text);
+    });
+  }
+
+  it("may be another zone and version: both are taken over, and its connection stays", async () => {
+    await using shop = openShop(1);
+    const { cluster, client, channel, give, peer } = shop;
+    const seen: string[] = [];
+    channel.on("connection.changed", ({ state }) => seen.push(state));
+    const first = client.unary({});
+    give([peer(0, { zone: "a", version: "1" })]);
+    await cluster.settle(first);
+    seen.length = 0;
+    give([peer(0, { zone: "b", version: "2" })]);
+    await cluster.advance(20);
+    assert.deepEqual(
+      channel.peers().map(({ zone, version }) => [zone, version]),
+      [["b", "2"]],
+    );
+    assert.deepEqual(seen, []);
+  });
+
+  it("may name the same peer twice: the first counts, and there is one connection", async () => {
+    await using shop = openShop(2);
+    const { cluster, client, channel, give, peer, servedBy } = shop;
+    const opened: string[] = [];
+    channel.on("connection.changed", ({ state, peer: { id } }) => {
+      if (state === "open") opened.push(id);
+    });
+    const first = client.unary({});
+    const twice = [peer(0), peer(1), peer(0, { zone: "x" }), { ...peer(1), id: "shop/0" }];
+    give(twice);
+    await cluster.settle(first);
+    give(twice.map((each) => ({ ...each, weight: 2 })));
+    await cluster.advance(1_000);
+    assert.deepEqual(shop.ids(), ["shop/0", "shop/1"]);
+    assert.deepEqual(opened.sort(), ["shop/0", "shop/1"]);
+    give([peer(1)]);
+    await cluster.advance(20);
+    servedBy.length = 0;
+    for (let i = 0; i < 6; i++) await cluster.settle(client.unary({}));
+    assert.deepEqual(new Set(servedBy), new Set([1]));
+  });
+});
+
+describe("what a resolver gives again and again", () => {
+  it("is no news of a peer that is dead: an equal list ends no backoff, another version does", async () => {
+    await using shop = openShop(2);
+    const { cluster, client, channel, give, peer } = shop;
+    const first = client.unary({});
+    give([peer(0), peer(1)]);
+    await cluster.settle(first);
+    const failed: number[] = [];
+    const resolved: unknown[] = [];
+    channel.on("connection.changed", ({ state, peer: { id } }) => {
+      if (state === "closed" && id === "shop/0") failed.push(cluster.simulation.nowMs);
+    });
+    channel.on("peers.resolved", (event) => resolved.push(event));
+    cluster.inject({ kind: "crash", peer: "shop/0" });
+    await cluster.advance(60_000);
+    failed.length = 0;
+    for (let second = 0; second < 10; second++) {
+      give([peer(0), peer(1)]);
+      await cluster.advance(1_000);
+    }
+    assert.ok(failed.length <= 2, `${failed.length} dials within 10 s`);
+    assert.deepEqual(resolved, []);
+    cluster.simulation.restart("shop/0");
+    give([peer(0, { version: "2" }), peer(1)]);
+    await cluster.advance(20);
+    assert.equal(channel.peers()[0]?.health, "ready");
+  });
+
+  it("and is empty is held back, and told", async () => {
+    await using shop = openShop(1);
+    const { cluster, client, channel, give, peer } = shop;
+    const first = client.unary({});
+    give([peer(0)]);
+    await cluster.settle(first);
+    const held: unknown[] = [];
+    channel.on("peers.resolved", ({ removed, isHeldBack }) => held.push([removed, isHeldBack]));
+    give([]);
+    give([peer(0, { weight: 0 })]);
+    await cluster.advance(20);
+    assert.deepEqual(shop.ids(), ["shop/0"]);
+    assert.deepEqual(held, [
+      [[peer(0).address], true],
+      [[peer(0).address], true],
+    ]);
+  });
+});
+
+describe("a resolver that fails", () => {
+  it("is named, with what it said, by the call that found no peer, and is the cause of a channel that is not ready", async () => {
+    await using shop = openShop(1);
+    const { cluster, client, channel, give } = shop;
+    const broken = new Error("the registry is down");
+    const call = failureOf(client.unary({}, { timeoutMs: 30_000 }));
+    const ready = failureOf(channel.ready({ timeoutMs: 500 }));
+    give(broken);
+    assert.equal((await cluster.settle(ready)).cause, broken);
+    assert.match((await cluster.settle(call)).text, /no peers: the resolver "scripted" failed: the registry is down/);
   });
 });

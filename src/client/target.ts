@@ -37,6 +37,9 @@ export interface TargetSecurity {
   readonly serverName: string | undefined;
 }
 
+/** The least wanted tier. */
+const TIER_MAX = 127;
+
 /** What a target means. */
 export interface ParsedTarget {
   /** Those that are known at once. */
@@ -91,6 +94,7 @@ function peerOf(init: PeerInit, world: World, security: TargetSecurity): PeerTar
   const address = parseAddress(text, "a target");
   if (address.kind === "tcp" && address.port === 0)
     throw new RangeError(`a target must have a port in 1..65535, got ${JSON.stringify(text)}`);
+  checkInit(init, addressText(address));
   const { tls } = security;
   const isOffLoopback = !isLocal(address);
   if (tls === undefined && isOffLoopback && !security.isPlaintextAllowed) {
@@ -107,6 +111,25 @@ function peerOf(init: PeerInit, world: World, security: TargetSecurity): PeerTar
       ? connectRacing(world, address, { tls: undefined, alpn: ["h2"] }, events)
       : connectWithTls(world, address, tls, events),
   );
+}
+
+/** What a resolver says may be anything: what cannot be is refused here, where it can be told, and not in a balancer, under a call. */
+function checkInit({ id, zone, version, weight = 1, tier = 0 }: PeerInit, address: string): void {
+  if (id !== undefined && (typeof id !== "string" || id === "")) {
+    throw new TypeError(`the peer at ${address}: id must be a text that is not empty, got ${describeValue(id)}`);
+  }
+  const who = id === undefined ? `the peer at ${address}` : `the peer ${JSON.stringify(id)} at ${address}`;
+  for (const [name, text] of Object.entries({ zone, version })) {
+    if (text !== undefined && typeof text !== "string") {
+      throw new TypeError(`${who}: ${name} must be a text, got ${describeValue(text)}`);
+    }
+  }
+  if (!(typeof weight === "number" && weight >= 0 && weight < Infinity)) {
+    throw new RangeError(`${who}: weight must be a finite number >= 0, got ${describeValue(weight)}`);
+  }
+  if (!(Number.isInteger(tier) && tier >= 0 && tier <= TIER_MAX)) {
+    throw new RangeError(`${who}: tier must be an integer in 0..${TIER_MAX}, got ${describeValue(tier)}`);
+  }
 }
 
 function plainPeer(init: PeerInit, address: string, authority: string, dial: Dial): PeerTarget {

@@ -9,6 +9,7 @@ import {
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
   type ServerHttp2Stream,
+  type ServerOptions,
 } from "node:http2";
 
 export type { ServerHttp2Stream };
@@ -20,10 +21,13 @@ export interface RawServer extends AsyncDisposable {
   readonly requests: readonly IncomingHttpHeaders[];
 }
 
-/** `answer` gets each stream and the number of the request, from 1. */
-export async function rawServer(answer: (stream: ServerHttp2Stream, number: number) => void): Promise<RawServer> {
+/** `answer` gets each stream and the number of the request, from 1; `options` are those of Node's server. */
+export async function rawServer(
+  answer: (stream: ServerHttp2Stream, number: number) => void,
+  options: ServerOptions = {},
+): Promise<RawServer> {
   const requests: IncomingHttpHeaders[] = [];
-  const server = createServer();
+  const server = createServer(options);
   const sessions = new Set<{ destroy(): void }>();
   server.on("session", (session) => {
     sessions.add(session);

@@ -9,7 +9,10 @@ export interface PeerInit {
   readonly address: string;
   /** Stable for one replica; a restarted one may have a new one. Default the address. */
   readonly id?: string | undefined;
-  /** Its share against the others', for `balance: "weighted"` and in part for others. A number > 0, default 1. */
+  /**
+   * Its share against the others', for `balance: "weighted"` and in part for others. A number >= 0, default 1. 0: it gets no new calls, as
+   * if it were not named; those in flight end.
+   */
   readonly weight?: number | undefined;
   /** Where it stands: clients of the same zone prefer it while it suffices. Default unknown. */
   readonly zone?: string | undefined;
@@ -29,7 +32,8 @@ export interface Io {
 
 /**
  * A source of peers. `watch` yields the whole list each time it changes; what is new, gone or to be doubted is found out by the
- * channel. Throwing means "ask again later", never "no peers".
+ * channel. Throwing means "ask again later", never "no peers". Ending after a list means "ask again in half a minute". A list with a peer
+ * that cannot be, or that leaves nobody, is not taken over: the last one holds. Of two peers with one id the first counts.
  */
 export interface Resolver {
   readonly name: string;

@@ -239,18 +239,26 @@ function contract(kind: BalanceKind): void {
       assert.deepEqual(times, [42.5]);
     });
 
-    it("refuses a weight or tier that cannot be, and goes on with what it knew", () => {
+    it("leaves out whose weight or tier cannot be, and goes on with the others", () => {
       const peers = readyPeers(2);
       const balancer = balancerOf(kind, peers);
       const broken = readyPeer();
-      for (const weight of [0, Number.NaN, -1]) {
-        broken.weight = weight;
-        assert.throws(() => balancer.changed([broken], 0), /RangeError: peer.weight must be a finite number > 0/);
+      const wrong = [0, Number.NaN, -1, Infinity].map((weight) => ({ weight, tier: 0 }));
+      for (const facts of [
+        ...wrong,
+        { weight: 1, tier: 0.5 },
+        { weight: 1, tier: -1 },
+        { weight: 1, tier: Number.NaN },
+      ]) {
+        Object.assign(broken, facts);
+        balancer.changed([broken, ...peers], 0);
+        for (let i = 0; i < 20; i++) assert.ok(peers.includes(balancer.pick(0, undefined) as Candidate));
+        balancer.changed([broken], 0);
+        assert.equal(balancer.pick(0, undefined), undefined);
       }
-      broken.weight = 1;
-      broken.tier = 0.5;
-      assert.throws(() => balancer.changed([broken], 0), /RangeError: peer.tier must be an integer >= 0, got 0.5/);
-      assert.ok(peers.includes(balancer.pick(0, undefined) as Candidate));
+      Object.assign(broken, { weight: 1, tier: 0 });
+      balancer.changed([broken], 0);
+      assert.equal(balancer.pick(0, undefined), broken);
     });
   });
 }

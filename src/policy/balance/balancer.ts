@@ -10,7 +10,7 @@
  * ones standing would be overrun.
  */
 import type { Random } from "../../world/random.ts";
-import { type Candidate, checkTier, checkWeight } from "./candidate.ts";
+import { type Candidate, isTier, isWeight } from "./candidate.ts";
 import { FleetCost } from "./fleet-cost.ts";
 import type { Group, GroupTools, PickGate } from "./group.ts";
 import { RandomChoice } from "./random-choice.ts";
@@ -33,8 +33,8 @@ export type BalanceKind = "p2c-ewma" | "round-robin" | "weighted" | "random" | "
 /** What chooses the peer of an attempt. */
 export interface Balancer<C extends Candidate> {
   /**
-   * Members, readiness, health, weights, tiers or zones changed: all of them are looked at again (O(n), rare). A weight or tier that
-   * cannot be is a RangeError, and changes nothing.
+   * Members, readiness, health, weights, tiers or zones changed: all of them are looked at again (O(n), rare). Who has a weight or tier
+   * that cannot be is left out: this runs under a call, which must not pay for what its owner should have checked.
    */
   changed(candidates: readonly C[], nowMs: number): void;
   /**
@@ -91,9 +91,8 @@ function createGroup<C extends Candidate>(kind: BalanceKind, tools: GroupTools<C
 }
 
 /** Its owner may have changed them since it was made. */
-function checkFacts({ weight, tier }: Candidate): void {
-  checkWeight(weight);
-  checkTier(tier);
+function isSound({ weight, tier }: Candidate): boolean {
+  return isWeight(weight) && isTier(tier);
 }
 
 /** Peers of one tier, in the own zone or outside. */
@@ -139,8 +138,8 @@ class GroupBalancer<C extends Candidate> implements Balancer<C> {
     return picked !== undefined || groups.length < 2 ? picked : this.pickElsewhere(chosen, nowMs, excluded);
   }
 
-  changed(candidates: readonly C[], nowMs: number): void {
-    candidates.forEach(checkFacts);
+  changed(members: readonly C[], nowMs: number): void {
+    const candidates = members.every(isSound) ? members : members.filter(isSound);
     const ready = candidates.filter(({ isReady }) => isReady);
     const healthy = ready.filter(({ isHealthy }) => isHealthy);
     this.isPanicking = this.mayPanic && healthy.length < ready.length * PANIC_SHARE;

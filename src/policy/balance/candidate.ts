@@ -220,14 +220,21 @@ export class Candidate {
   }
 }
 
-/** Throws a RangeError for what is no weight: a sum with NaN in it would leave a scheduler without anybody's turn. */
+/** A sum with NaN in it would leave a scheduler without anybody's turn. */
+export function isWeight(weight: number): boolean {
+  return weight > 0 && weight < Number.POSITIVE_INFINITY;
+}
+
+export function isTier(tier: number): boolean {
+  return Number.isSafeInteger(tier) && tier >= 0;
+}
+
+/** Throws a RangeError for what is no weight. */
 export function checkWeight(weight: number): void {
-  if (!(weight > 0 && weight < Number.POSITIVE_INFINITY))
-    throw new RangeError(`peer.weight must be a finite number > 0, got ${weight}`);
+  if (!isWeight(weight)) throw new RangeError(`peer.weight must be a finite number > 0, got ${weight}`);
 }
 
 /** Throws a RangeError for what is no tier. */
 export function checkTier(tier: number): void {
-  if (!(Number.isSafeInteger(tier) && tier >= 0))
-    throw new RangeError(`peer.tier must be an integer >= 0, got ${tier}`);
+  if (!isTier(tier)) throw new RangeError(`peer.tier must be an integer >= 0, got ${tier}`);
 }

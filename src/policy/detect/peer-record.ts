@@ -14,11 +14,15 @@ export interface PeerFacts {
   readonly version?: string | undefined;
 }
 
+/** Before the first call. Replaced, never changed. */
+export const NO_FIGURES: MethodFigures[] = [];
+
 /** The client's peer holds one; one detector at a time keeps it. Read the first part, leave the rest to the detector. */
 export class PeerRecord {
   readonly name: string;
-  readonly zone: string | undefined;
-  readonly version: string | undefined;
+  /** What its owner was told last. */
+  zone: string | undefined;
+  version: string | undefined;
   /** Not to be picked while others are there. Stays false while the detector only observes. */
   isEjected: boolean;
   /** When the last ejection ends or ended, monotonic milliseconds; -Infinity: never ejected. */
@@ -58,10 +62,10 @@ export class PeerRecord {
   /** Calls and faults since it was added. */
   calls: number;
   faults: number;
-  /** By slot. */
-  readonly bySlot: (MethodFigures | undefined)[];
+  /** By slot, as far as the highest that is used. Outside it is nothing, so ask its length first. */
+  bySlot: (MethodFigures | undefined)[];
   /** Those that exist. */
-  readonly figures: MethodFigures[];
+  figures: MethodFigures[];
 
   constructor(facts: PeerFacts) {
     this.name = facts.name;
@@ -89,8 +93,8 @@ export class PeerRecord {
     this.isSlower = false;
     this.calls = 0;
     this.faults = 0;
-    this.bySlot = new Array<MethodFigures | undefined>(METHODS_MAX + 1).fill(undefined);
-    this.figures = [];
+    this.bySlot = NO_FIGURES;
+    this.figures = NO_FIGURES;
   }
 
   /** A success ends the run of faults. */
