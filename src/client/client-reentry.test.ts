@@ -45,7 +45,7 @@ describe("a listener that cancels the call it hears of", () => {
         return probe(server, {
           unary: async (request, call) => {
             await pause(world, 3, call.signal);
-            if (index === 1 && failing === "refuses") throw new RpcError("UNAVAILABLE", "not now");
+            if (index === 1 && failing === "refuses" && isSick) throw new RpcError("UNAVAILABLE", "not now");
             if (index === 1 && failing === "is silent" && isSick) return forever(request, call);
             return { body: request.body };
           },

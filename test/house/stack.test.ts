@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { createClient, createServer, type Interceptor } from "holdfast";
+import { createClient, createServer, type Interceptor, RpcError } from "holdfast";
 import { clientStack } from "../../src/client/stack.ts";
 import { serverStack } from "../../src/server/stack.ts";
 import { nodeWorld } from "../../src/world/node.ts";
@@ -121,3 +121,29 @@ function tellingWorld(written: () => void): World {
     },
   };
 }
+
+test("a call that the throttle refuses asks for no token", async () => {
+  let seen = 0;
+  let asked = 0;
+  await using server = createServer({ drain: { signals: [] } }).service(Bench, {
+    ...benchHandlers,
+    add() {
+      seen += 1;
+      throw new RpcError("RESOURCE_EXHAUSTED", "full");
+    },
+  });
+  const { address } = await server.listen(0);
+  await using client = createClient(Bench, address, {
+    token: () => {
+      asked += 1;
+      return "token";
+    },
+    policy: { retry: false, hedge: false },
+  });
+  let throttled = 0;
+  for (let i = 0; i < 400; i++) {
+    await client.add({}).catch(({ reason }: RpcError) => (throttled += reason === "THROTTLED" ? 1 : 0));
+  }
+  assert.ok(throttled > 0, "some were refused here");
+  assert.deepEqual([asked, seen], [400 - throttled, 400 - throttled]);
+});
