@@ -8,21 +8,24 @@ import { formatTimeout } from "../wire/grpc/timeout.ts";
 import { FieldToken } from "../wire/http2/hpack-encoder.ts";
 import type { MethodState } from "./method-state.ts";
 import type { ResolvedPolicy } from "./policy/policy.ts";
+import { callPolicy, type Resolution } from "./policy/resolve-policy.ts";
 
 /** The deadline of a call that ends in one reply, if nobody says otherwise. */
 const DEFAULT_TIMEOUT_MS = 30_000;
 const TIMEOUT_MAX_MS = 86_400_000;
 
-/** What the levels of policies give for one method. */
-export interface MethodPolicies {
-  readonly policy: ResolvedPolicy;
-  /** One call's own policy on top, checked. TypeError or RangeError naming what came. */
-  readonly policyOf: (given: unknown) => ResolvedPolicy;
-}
+/** Tokens are numbered for the whole process, so they are shared by all clients; kinds of timeouts are few. */
+const TIMEOUT_TOKENS_MAX = 256;
+const timeoutTokens = new Map<number, FieldToken>();
+const pathTokens = new WeakMap<MethodPlan, FieldToken>();
 
-export interface ClientMethod extends MethodPolicies {
+/** A method on a channel that has `state` of it, made at its first call: most methods of most clients are never called. */
+export class ClientMethod {
   readonly plan: MethodPlan;
   readonly state: MethodState;
+  /** What the levels of policies give for it. */
+  readonly resolution: Resolution;
+  readonly policy: ResolvedPolicy;
   readonly isRequestStream: boolean;
   readonly isReplyStream: boolean;
   /** The deadline that `policy` gives. */
@@ -31,45 +34,58 @@ export interface ClientMethod extends MethodPolicies {
   readonly pathBytes: number;
   /** grpc-timeout of a call that has all of `timeoutMs` left. */
   readonly timeout: FieldToken | undefined;
-  timeoutOf(policy: ResolvedPolicy): number;
+
+  constructor(plan: MethodPlan, state: MethodState, resolution: Resolution) {
+    const { policy } = resolution;
+    const path = pathToken(plan);
+    this.plan = plan;
+    this.state = state;
+    this.resolution = resolution;
+    this.policy = policy;
+    this.isRequestStream = isRequestStream(plan);
+    this.isReplyStream = isReplyStream(plan);
+    this.timeoutMs = this.timeoutOf(policy);
+    this.path = path;
+    this.pathBytes = path.value.length;
+    this.timeout = timeoutToken(this.timeoutMs);
+  }
+
+  /** One call's own policy on top, checked. TypeError or RangeError naming what came. */
+  policyOf(given: unknown): ResolvedPolicy {
+    return callPolicy(this.resolution, given);
+  }
+
+  timeoutOf(policy: ResolvedPolicy): number {
+    return policy.timeoutMs ?? (this.isReplyStream ? Infinity : DEFAULT_TIMEOUT_MS);
+  }
+
   /** Checks one call's timeout. RangeError naming what came. */
-  checkTimeout(timeoutMs: number): number;
+  checkTimeout(timeoutMs: number): number {
+    if (timeoutMs === Infinity || (timeoutMs >= 1 && timeoutMs <= TIMEOUT_MAX_MS)) return timeoutMs;
+    throw new RangeError(`timeoutMs must be 1..${TIMEOUT_MAX_MS} or Infinity, got ${describeValue(timeoutMs)}`);
+  }
+
   /** Checks one call's metadata. TypeError naming what came. */
-  pairsOf(metadata: MetadataInit): readonly (string | Uint8Array)[];
+  pairsOf(metadata: MetadataInit): readonly (string | Uint8Array)[] {
+    return metadataPairs(metadataFrom(metadata));
+  }
 }
 
-/** Tokens are numbered for the whole process, so they are shared by all clients; kinds of timeouts are few. */
-const TIMEOUT_TOKENS_MAX = 256;
-const timeoutTokens = new Map<number, FieldToken>();
-const pathTokens = new WeakMap<MethodPlan, FieldToken>();
+export function isRequestStream({ info: { kind } }: MethodPlan): boolean {
+  return kind === "client-stream" || kind === "bidi";
+}
 
-/** A client's method on a channel that has `state` of it. */
-export function clientMethod(plan: MethodPlan, state: MethodState, policies: MethodPolicies): ClientMethod {
-  const { kind } = plan.info;
-  const isReplyStream = kind === "server-stream" || kind === "bidi";
-  const timeoutOf = (policy: ResolvedPolicy): number =>
-    policy.timeoutMs ?? (isReplyStream ? Infinity : DEFAULT_TIMEOUT_MS);
-  const timeoutMs = timeoutOf(policies.policy);
+export function isReplyStream({ info: { kind } }: MethodPlan): boolean {
+  return kind === "server-stream" || kind === "bidi";
+}
+
+function pathToken(plan: MethodPlan): FieldToken {
   let path = pathTokens.get(plan);
   if (path === undefined) {
     path = new FieldToken(":path", plan.info.path);
     pathTokens.set(plan, path);
   }
-  return {
-    plan,
-    state,
-    policy: policies.policy,
-    policyOf: policies.policyOf,
-    isRequestStream: kind === "client-stream" || kind === "bidi",
-    isReplyStream,
-    timeoutMs,
-    path,
-    pathBytes: path.value.length,
-    timeout: timeoutToken(timeoutMs),
-    timeoutOf,
-    checkTimeout,
-    pairsOf,
-  };
+  return path;
 }
 
 /** Undefined when there is none, or when there are too many kinds: then it is written as a literal. */
@@ -81,13 +97,4 @@ function timeoutToken(timeoutMs: number): FieldToken | undefined {
     timeoutTokens.set(timeoutMs, token);
   }
   return token;
-}
-
-function pairsOf(metadata: MetadataInit): readonly (string | Uint8Array)[] {
-  return metadataPairs(metadataFrom(metadata));
-}
-
-function checkTimeout(timeoutMs: number): number {
-  if (timeoutMs === Infinity || (timeoutMs >= 1 && timeoutMs <= TIMEOUT_MAX_MS)) return timeoutMs;
-  throw new RangeError(`timeoutMs must be 1..${TIMEOUT_MAX_MS} or Infinity, got ${describeValue(timeoutMs)}`);
 }

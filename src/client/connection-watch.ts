@@ -15,10 +15,10 @@ import type { MethodState } from "./method-state.ts";
 const FIRST_LOOK_MS = 300;
 
 export class ConnectionWatch extends WheelEntry implements SuspicionFacts {
-  readonly figures: NetworkFigures;
   readonly #peer: ClientPeer;
   readonly #connection: ClientConnection;
   readonly #suspicion: Suspicion;
+  #figures: NetworkFigures | undefined;
   #isSuspect: boolean;
   #oldest: CallAttempt | undefined;
   /**
@@ -30,14 +30,19 @@ export class ConnectionWatch extends WheelEntry implements SuspicionFacts {
 
   constructor(peer: ClientPeer, connection: ClientConnection) {
     super();
-    this.figures = new NetworkFigures();
     this.#peer = peer;
     this.#connection = connection;
     this.#suspicion = new Suspicion();
+    this.#figures = undefined;
     this.#isSuspect = false;
     this.#oldest = undefined;
     this.#owedSinceMs = -Infinity;
     this.#owedState = undefined;
+  }
+
+  /** Of its network; made when there is first something to tell. */
+  get figures(): NetworkFigures {
+    return (this.#figures ??= new NetworkFigures());
   }
 
   /** A call has been sent on the connection. */
@@ -90,7 +95,7 @@ export class ConnectionWatch extends WheelEntry implements SuspicionFacts {
     return state === undefined ? Number.NaN : state.p99Ms(this.#peer.channel.nowMs());
   }
   get rttMs(): number {
-    return this.figures.rttMs;
+    return this.#figures === undefined ? Number.NaN : this.#figures.rttMs;
   }
   get stallScore(): number {
     return this.#peer.channel.selfBeat.watch.score(this.#peer.channel.nowMs());

@@ -6,18 +6,18 @@ import type { Interceptor, Source } from "../call/interceptor.ts";
 import type { Event, EventName } from "../call/event.ts";
 import { describeValue, unknownKeyError } from "../call/options.ts";
 import type { AnyContract, MethodShape, MethodsOf } from "../schema/contract.ts";
-import { type ContractPlan, planOf } from "../schema/plan.ts";
+import { type ContractPlan, type MethodPlan, planOf } from "../schema/plan.ts";
 import type { Channel } from "./channel.ts";
 import type { ChannelCore } from "./channel-core.ts";
-import { type ClientMethod, clientMethod } from "./client-method.ts";
+import { ClientMethod, isReplyStream, isRequestStream } from "./client-method.ts";
 import { ClientStreamCall } from "./client-stream-call.ts";
 import { interceptStream, interceptUnary } from "./intercept.ts";
 import { learnedOf } from "./learned.ts";
 import { type CallOptions, checkCallOptions, type ResolvedClientOptions } from "./options.ts";
 import { explain, type Explanation } from "./policy/explanation.ts";
-import type { CallPolicy, ResolvedPolicy } from "./policy/policy.ts";
+import type { CallPolicy } from "./policy/policy.ts";
 import { checkMethodNames } from "./policy/policy-options.ts";
-import { callPolicy, type Resolution, resolveCall, resolvePolicy } from "./policy/resolve-policy.ts";
+import { type Resolution, resolveCall, resolvePolicy } from "./policy/resolve-policy.ts";
 import { parseServiceConfig, type ServiceConfig, serviceConfigEntry } from "./policy/service-config.ts";
 import { ReplyStreamCall, type Stream } from "./reply-stream.ts";
 import { UnaryCall } from "./unary-call.ts";
@@ -55,7 +55,9 @@ export function makeClient<C extends AnyContract>(
 ): Client<C> {
   const plan = planOf(contract);
   const config = serviceConfigOf(plan, core, options);
-  const methods = methodsOf(plan, core, options, config);
+  const methods = resolutionsOf(plan, options, config).map((resolution, index) => {
+    return new KnownMethod(core, plan.methods[index] as MethodPlan, resolution);
+  });
   if (config?.healthService !== undefined) core.watchHealth(config.healthService, "serviceConfig.healthCheckConfig");
   const interceptors = (options.interceptors ?? []) as readonly Interceptor[];
   const state: ClientState = { isClosed: false };
@@ -63,17 +65,22 @@ export function makeClient<C extends AnyContract>(
     state.isClosed = true;
     if (ownsChannel) await channel.close(how);
   };
-  const client: Record<string | symbol, unknown> = Object.create(null) as Record<string | symbol, unknown>;
-  for (const { method } of methods.values()) {
-    client[method.plan.info.name] = methodFunction(core, method, interceptors, state);
-  }
+  // Not Object.create(null), which gives each object a hash table of its own: this way all clients of a contract share a shape.
+  const client = Object.setPrototypeOf({}, null) as Record<string | symbol, unknown>;
+  for (const method of methods) client[method.plan.info.name] = methodFunction(method, interceptors, state);
   client["$contract"] = contract;
   client["$channel"] = channel;
   client["$explain"] = (name: unknown, policy?: unknown) => {
-    const known = methods.get(name as string);
-    if (known === undefined) throw unknownKeyError("", String(name), [...methods.keys()]);
+    const known = methods.find(({ plan: { info } }) => info.name === name);
+    if (known === undefined) {
+      throw unknownKeyError(
+        "",
+        String(name),
+        methods.map(({ plan: { info } }) => info.name),
+      );
+    }
     const resolution = policy === undefined ? known.resolution : resolveCall(known.resolution, policy);
-    return explain(resolution, learnedOf(core, known.method));
+    return explain(resolution, learnedOf(core, known.called));
   };
   client["$on"] = core.events.on.bind(core.events);
   client["$close"] = close;
@@ -81,9 +88,23 @@ export function makeClient<C extends AnyContract>(
   return Object.freeze(client) as Client<C>;
 }
 
-interface KnownMethod {
-  readonly method: ClientMethod;
+/** A method of a client; what its calls need is made at the first of them. */
+class KnownMethod {
+  readonly core: ChannelCore;
+  readonly plan: MethodPlan;
   readonly resolution: Resolution;
+  #called: ClientMethod | undefined;
+
+  constructor(core: ChannelCore, plan: MethodPlan, resolution: Resolution) {
+    this.core = core;
+    this.plan = plan;
+    this.resolution = resolution;
+    this.#called = undefined;
+  }
+
+  get called(): ClientMethod {
+    return (this.#called ??= new ClientMethod(this.plan, this.core.methodState(this.plan.info), this.resolution));
+  }
 }
 
 /** The service config, with a note if the channel does not do what it says of health. */
@@ -102,28 +123,41 @@ function serviceConfigOf(
   return { ...config, notes: [...config.notes, note] };
 }
 
-/** The contract's methods with their policies, by their names in TypeScript. TypeError or RangeError for what a level says wrongly. */
-function methodsOf(
+/** What clients that name no more than a preset share, by that preset. */
+const shared = new WeakMap<ContractPlan, Map<unknown, readonly Resolution[]>>();
+
+/** The policies of the contract's methods, in their order. TypeError or RangeError for what a level says wrongly. */
+function resolutionsOf(
   plan: ContractPlan,
-  core: ChannelCore,
   options: ResolvedClientOptions,
   config: ServiceConfig | undefined,
-): ReadonlyMap<string, KnownMethod> {
+): readonly Resolution[] {
+  const { policy, methods } = options;
+  const isShared =
+    config === undefined && methods === undefined && (policy === undefined || typeof policy === "string");
+  if (!isShared) return resolvedAnew(plan, options, config);
+  const byPreset = shared.get(plan) ?? new Map<unknown, readonly Resolution[]>();
+  const known = byPreset.get(policy) ?? resolvedAnew(plan, options, config);
+  byPreset.set(policy, known);
+  shared.set(plan, byPreset);
+  return known;
+}
+
+function resolvedAnew(
+  plan: ContractPlan,
+  options: ResolvedClientOptions,
+  config: ServiceConfig | undefined,
+): readonly Resolution[] {
   const names = plan.methods.map(({ info }) => info.name);
   const own = checkMethodNames(options.methods, names);
-  return new Map(
-    plan.methods.map((method) => {
-      const resolution = resolvePolicy({
-        method: method.info,
-        contractTimeoutMs: method.timeoutMs,
-        contractPriority: method.priority,
-        serviceConfig: config === undefined ? undefined : serviceConfigEntry(config, method.info),
-        client: options.policy,
-        own: own[method.info.name],
-      });
-      const policyOf = (given: unknown): ResolvedPolicy => callPolicy(resolution, given as object);
-      const policies = { policy: resolution.policy, policyOf };
-      return [method.info.name, { method: clientMethod(method, core.methodState(method.info), policies), resolution }];
+  return plan.methods.map((method) =>
+    resolvePolicy({
+      method: method.info,
+      contractTimeoutMs: method.timeoutMs,
+      contractPriority: method.priority,
+      serviceConfig: config === undefined ? undefined : serviceConfigEntry(config, method.info),
+      client: options.policy,
+      own: own[method.info.name],
     }),
   );
 }
@@ -134,56 +168,57 @@ interface ClientState {
 
 type AnyMethod = (request: unknown, options?: CallOptions) => unknown;
 
-function methodFunction(
-  core: ChannelCore,
-  method: ClientMethod,
-  interceptors: readonly Interceptor[],
-  state: ClientState,
-): AnyMethod {
+function methodFunction(known: KnownMethod, interceptors: readonly Interceptor[], state: ClientState): AnyMethod {
+  const { core, plan } = known;
   const { clock } = core.runtime.world;
-  if (interceptors.length > 0) {
-    const run = method.isReplyStream ? interceptStream : interceptUnary;
+  if (interceptors.length > 0) return interceptedFunction(known, interceptors, state);
+  if (isReplyStream(plan)) {
     return (request, options) => {
-      checkArguments(method, request, options);
-      // As the calls without interceptors do in their constructor: a wrong value throws at this line.
-      if (options?.timeoutMs !== undefined) method.checkTimeout(options.timeoutMs);
-      if (options?.metadata !== undefined) method.pairsOf(options.metadata);
-      if (!state.isClosed) return run(core, method, request, options, interceptors);
-      return method.isReplyStream ? closedStream(core, method, request, options) : closed(method);
-    };
-  }
-  if (method.isReplyStream) {
-    return (request, options) => {
-      checkArguments(method, request, options);
-      if (state.isClosed) return closedStream(core, method, request, options);
-      const call = new ReplyStreamCall(core, method, request, options, clock.monotonicMs());
+      checkArguments(plan, request, options);
+      if (state.isClosed) return closedStream(core, known.called, request, options);
+      const call = new ReplyStreamCall(core, known.called, request, options, clock.monotonicMs());
       call.begin(undefined);
       return call.watch();
     };
   }
-  if (method.isRequestStream) {
+  if (isRequestStream(plan)) {
     return (requests, options) => {
-      checkArguments(method, requests, options);
-      const call = new ClientStreamCall(core, method, requests as AsyncIterable<unknown>, options, clock.monotonicMs());
+      checkArguments(plan, requests, options);
+      const source = requests as AsyncIterable<unknown>;
+      const call = new ClientStreamCall(core, known.called, source, options, clock.monotonicMs());
       if (state.isClosed) call.refuse(CLOSED);
       else call.begin(undefined);
       return call.promise;
     };
   }
   return (request, options) => {
-    if (options !== undefined) checkCallOptions(method.plan.info, options);
-    if (state.isClosed) return closed(method);
-    const call = new UnaryCall(core, method, request, options, clock.monotonicMs());
+    if (options !== undefined) checkCallOptions(plan.info, options);
+    if (state.isClosed) return closed(plan);
+    const call = new UnaryCall(core, known.called, request, options, clock.monotonicMs());
     call.begin(undefined);
     return call.promise;
   };
 }
 
+function interceptedFunction(known: KnownMethod, interceptors: readonly Interceptor[], state: ClientState): AnyMethod {
+  const { core, plan } = known;
+  const isStream = isReplyStream(plan);
+  const run = isStream ? interceptStream : interceptUnary;
+  return (request, options) => {
+    checkArguments(plan, request, options);
+    // As the calls without interceptors do in their constructor: a wrong value throws at this line.
+    if (options?.timeoutMs !== undefined) known.called.checkTimeout(options.timeoutMs);
+    if (options?.metadata !== undefined) known.called.pairsOf(options.metadata);
+    if (!state.isClosed) return run(core, known.called, request, options, interceptors);
+    return isStream ? closedStream(core, known.called, request, options) : closed(plan);
+  };
+}
+
 const CLOSED = { reason: "CLIENT_CLOSED", text: "the client was closed" } as const;
 
-function closed(method: ClientMethod): Promise<never> {
+function closed({ info }: MethodPlan): Promise<never> {
   const { text, reason } = CLOSED;
-  return Promise.reject(failure({ code: "CANCELLED", text, reason, reached: "no", method: method.plan.info }));
+  return Promise.reject(failure({ code: "CANCELLED", text, reason, reached: "no", method: info }));
 }
 
 function closedStream(
@@ -198,11 +233,10 @@ function closedStream(
 }
 
 /** What is wrong with a call before it begins is thrown at its line. */
-function checkArguments(method: ClientMethod, request: unknown, options: CallOptions | undefined): void {
-  if (options !== undefined) checkCallOptions(method.plan.info, options);
-  if (!method.isRequestStream) return;
+function checkArguments(plan: MethodPlan, request: unknown, options: CallOptions | undefined): void {
+  if (options !== undefined) checkCallOptions(plan.info, options);
+  if (!isRequestStream(plan)) return;
   const isSource =
     typeof request === "object" && request !== null && (Symbol.asyncIterator in request || Symbol.iterator in request);
-  if (!isSource)
-    throw new TypeError(`${method.plan.info.path} takes an iterable of requests, got ${describeValue(request)}`);
+  if (!isSource) throw new TypeError(`${plan.info.path} takes an iterable of requests, got ${describeValue(request)}`);
 }

@@ -291,8 +291,8 @@ let defaults: ReturnType<typeof splitOptions> | undefined;
 const clientAndChannelShape = { ...channelShape, ...clientShape };
 
 function isEmpty(given: unknown): boolean {
-  if (given === undefined) return true;
-  return typeof given === "object" && given !== null && !Array.isArray(given) && Reflect.ownKeys(given).length === 0;
+  if (given === undefined || given === null) return true;
+  return Object.getPrototypeOf(given) === Object.prototype && Reflect.ownKeys(given).length === 0;
 }
 
 function splitGiven(given: unknown): ReturnType<typeof splitOptions> {

@@ -38,7 +38,7 @@ export function peerReport(peer: ClientPeer, nowMs: number): PeerReport {
     streams: peer.link.streamCount,
     costMs: peer.costNowMs(nowMs),
     p50Ms: peer.pace.medianMs,
-    rttMs: watcher instanceof ConnectionWatch ? watcher.figures.rttMs : Number.NaN,
+    rttMs: watcher instanceof ConnectionWatch ? watcher.rttMs : Number.NaN,
   };
 }
 

@@ -5,6 +5,8 @@
  */
 import { Outages } from "./outages.ts";
 
+const NONE: Readonly<Outages> = Object.freeze(new Outages());
+
 /** Counts that only grow: who wants a window takes differences. */
 export class CallCounters {
   /** Calls that ended well or with an error; not those that their caller ended. */
@@ -33,10 +35,9 @@ export class CallCounters {
   throttled: number;
   /** Calls that were found to kill their servers; they are among {@link failures} too. */
   poisoned: number;
-  /** Of calls. */
-  readonly outages: Outages;
-  /** Of attempts: at a peer, its own; at a method, what its callers would have seen without repeats and copies. */
-  readonly attemptOutages: Outages;
+  /** Made at the first failure: most of those that are counted never fail. */
+  private ofCalls: Outages | undefined;
+  private ofAttempts: Outages | undefined;
 
   constructor() {
     this.calls = 0;
@@ -53,8 +54,18 @@ export class CallCounters {
     this.copyRecoveries = 0;
     this.throttled = 0;
     this.poisoned = 0;
-    this.outages = new Outages();
-    this.attemptOutages = new Outages();
+    this.ofCalls = undefined;
+    this.ofAttempts = undefined;
+  }
+
+  /** Of calls. */
+  get outages(): Readonly<Outages> {
+    return this.ofCalls ?? NONE;
+  }
+
+  /** Of attempts: at a peer, its own; at a method, what its callers would have seen without repeats and copies. */
+  get attemptOutages(): Readonly<Outages> {
+    return this.ofAttempts ?? NONE;
   }
 
   /**
@@ -67,7 +78,8 @@ export class CallCounters {
   ended(nowMs: number, isOk: boolean, attempts: number, failedAttempts: number, isCopyWin: boolean = false): void {
     this.calls += 1;
     this.attempts += attempts;
-    this.outages.note(nowMs, isOk);
+    if (this.ofCalls !== undefined) this.ofCalls.note(nowMs, isOk);
+    else if (!isOk) (this.ofCalls = new Outages()).note(nowMs, isOk);
     if (failedAttempts !== 0) this.troubled += 1;
     if (!isOk) {
       this.failures += 1;
@@ -90,6 +102,7 @@ export class CallCounters {
   attemptEnded(nowMs: number, isOk: boolean): void {
     this.endedAttempts += 1;
     if (!isOk) this.failedAttempts += 1;
-    this.attemptOutages.note(nowMs, isOk);
+    if (this.ofAttempts !== undefined) this.ofAttempts.note(nowMs, isOk);
+    else if (!isOk) (this.ofAttempts = new Outages()).note(nowMs, isOk);
   }
 }

@@ -169,6 +169,7 @@ export class Correlated {
 
 /** Of all versions and zones, the one that fails most surely. */
 function worstOf(records: readonly PeerRecord[]): Evidence | undefined {
+  if (records.length < 2 * PEERS_MIN) return undefined;
   let worst: Evidence | undefined;
   for (const { group, members } of suspectsOf(records)) {
     const rest = records.filter((record) => record[group.by] !== group.value);

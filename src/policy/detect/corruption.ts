@@ -15,7 +15,8 @@ export interface CorruptionOptions {
 export class Corruption {
   private readonly windowMs: number;
   /** When the last failures were, as a ring: the oldest is the next to be overwritten. */
-  private readonly times: Float64Array;
+  private times: Float64Array | undefined;
+  private readonly failures: number;
   private next: number;
 
   /** Throws a RangeError for an option outside its range. */
@@ -25,17 +26,20 @@ export class Corruption {
       throw new RangeError(`corruption.failures must be 1..100, got ${failures}`);
     if (!(windowMs > 0)) throw new RangeError(`corruption.windowMs must be > 0, got ${windowMs}`);
     this.windowMs = windowMs;
-    this.times = new Float64Array(failures).fill(Number.NEGATIVE_INFINITY);
+    this.failures = failures;
+    // Made at the first failure: most peers have none.
+    this.times = undefined;
     this.next = 0;
   }
 
   /** A checksum did not match. True: eject the peer now; the count then begins anew, so that a returned peer needs as many again. */
   failed(nowMs: number): boolean {
-    this.times[this.next] = nowMs;
-    this.next = (this.next + 1) % this.times.length;
-    const oldestMs = this.times[this.next] ?? Number.NEGATIVE_INFINITY;
+    const times = (this.times ??= new Float64Array(this.failures).fill(Number.NEGATIVE_INFINITY));
+    times[this.next] = nowMs;
+    this.next = (this.next + 1) % times.length;
+    const oldestMs = times[this.next] ?? Number.NEGATIVE_INFINITY;
     if (nowMs - oldestMs > this.windowMs) return false;
-    this.times.fill(Number.NEGATIVE_INFINITY);
+    times.fill(Number.NEGATIVE_INFINITY);
     return true;
   }
 }

@@ -30,7 +30,11 @@ const ALL_ILL_Z = 4.5;
 const ROW_SEVERITY = 1_000;
 const SHARE_SEVERITY = 100;
 
-/** Calls and faults of all peers that are not ejected, by slot of the method, and their runs: made once for a sweep. */
+/** Of the sweep that is being made; there is never more than one. With thousands of channels new ones each second are felt. */
+const CALLS = new Float64Array(METHODS_MAX + 1);
+const FAULTS = new Float64Array(METHODS_MAX + 1);
+
+/** Calls and faults of all peers that are not ejected, by slot of the method, and their runs: made once for a sweep, and good until the next. */
 export class FleetFaults {
   readonly calls: Float64Array;
   readonly faults: Float64Array;
@@ -42,8 +46,8 @@ export class FleetFaults {
   private readonly okTimes: number[];
 
   constructor(records: readonly PeerRecord[]) {
-    this.calls = new Float64Array(METHODS_MAX + 1);
-    this.faults = new Float64Array(METHODS_MAX + 1);
+    this.calls = CALLS.fill(0);
+    this.faults = FAULTS.fill(0);
     this.inFault = 0;
     this.judged = 0;
     this.okTimes = [];

@@ -26,6 +26,11 @@ const WINDOW_MS_MAX = 15_000;
 /** How fast the peer's own past follows it. */
 const PAST_MS = 60_000;
 
+/** So many are kept as a list before they are worth two histograms of 0.7 KiB: a client of one call now and then has no median. */
+const EARLY_MAX = 16;
+/** A histogram of nothing; only zeros are written here. */
+const NONE = new Uint32Array(BUCKETS);
+
 /** One for a peer and method, made at their first call. */
 export class MethodFigures {
   /** The detector's number of the method. */
@@ -45,6 +50,8 @@ export class MethodFigures {
   medianMs: number;
   /** What its median used to be while the peer was in line with the others; NaN: unknown. */
   pastMs: number;
+  /** The buckets of the first latencies of a window, as long as `filling` is {@link NONE}. */
+  private readonly early: Uint8Array;
   private filling: Uint32Array;
   private before: Uint32Array;
   private fillingCount: number;
@@ -63,8 +70,9 @@ export class MethodFigures {
     this.faults = 0;
     this.medianMs = Number.NaN;
     this.pastMs = Number.NaN;
-    this.filling = new Uint32Array(BUCKETS);
-    this.before = new Uint32Array(BUCKETS);
+    this.early = new Uint8Array(EARLY_MAX);
+    this.filling = NONE;
+    this.before = NONE;
     this.fillingCount = 0;
     this.medianCount = -1;
     this.beforeCount = 0;
@@ -83,8 +91,16 @@ export class MethodFigures {
     const us = scaled < LEAST_US ? LEAST_US : scaled > MOST_US ? MOST_US : scaled | 0;
     const exponent = 31 - Math.clz32(us);
     const bucket = ((exponent - LEAST_EXPONENT) << SUB_SHIFT) | ((us >> (exponent - SUB_SHIFT)) & (SUBS - 1));
+    const before = this.fillingCount;
+    this.fillingCount = before + 1;
+    if (this.filling === NONE) {
+      if (before < EARLY_MAX) {
+        this.early[before] = bucket;
+        return;
+      }
+      this.makeHistogram(before);
+    }
     this.filling[bucket] = (this.filling[bucket] ?? 0) + 1;
-    this.fillingCount += 1;
   }
 
   /** The slice begins anew. */
@@ -120,6 +136,7 @@ export class MethodFigures {
       // In proportions, so that a thousandfold rise does not swallow the past in one step.
       this.pastMs = Number.isNaN(this.pastMs) ? this.medianMs : this.pastMs * (this.medianMs / this.pastMs) ** share;
     }
+    if (this.filling === NONE && this.fillingCount > 0) this.makeHistogram(this.fillingCount);
     const oldest = this.before;
     this.before = this.filling;
     this.beforeCount = this.fillingCount;
@@ -144,6 +161,16 @@ export class MethodFigures {
     this.medianMs = Number.NaN;
   }
 
+  /** There are too many latencies for a list, or they are needed as a histogram. */
+  private makeHistogram(count: number): void {
+    const made = new Uint32Array(BUCKETS);
+    for (let at = 0; at < count; at += 1) {
+      const bucket = this.early[at] ?? 0;
+      made[bucket] = (made[bucket] ?? 0) + 1;
+    }
+    this.filling = made;
+  }
+
   private sum(outcome: number): number {
     let sum = 0;
     for (let at = outcome; at < this.counts.length; at += 1 << SLICE_SHIFT) sum += this.counts[at] ?? 0;
@@ -155,6 +182,7 @@ export class MethodFigures {
     const isEnough = this.fillingCount >= SAMPLES_MIN;
     const total = this.fillingCount + (isEnough ? 0 : this.beforeCount);
     if (total < SAMPLES_MIN) return Number.NaN;
+    if (this.filling === NONE) this.makeHistogram(this.fillingCount);
     let left = total / 2;
     for (let bucket = 0; bucket < BUCKETS; bucket += 1) {
       const inBucket = (this.filling[bucket] ?? 0) + (isEnough ? 0 : (this.before[bucket] ?? 0));

@@ -23,7 +23,8 @@ export class NetworkFigures {
   stalledMs: number;
   /** How many connections to this peer ended without a word. */
   resets: number;
-  private readonly sentMs: Float64Array;
+  /** Made at the first PING. */
+  private sentMs: Float64Array | undefined;
   private firstPing: number;
   private pings: number;
   private secondEndsMs: number;
@@ -36,7 +37,7 @@ export class NetworkFigures {
     this.stalls = 0;
     this.stalledMs = 0;
     this.resets = 0;
-    this.sentMs = new Float64Array(PINGS_MAX);
+    this.sentMs = undefined;
     this.firstPing = 0;
     this.pings = 0;
     this.secondEndsMs = Number.NaN;
@@ -47,6 +48,7 @@ export class NetworkFigures {
   /** A PING left. */
   pingSent(nowMs: number): void {
     if (this.pings === PINGS_MAX) this.dropPing();
+    this.sentMs ??= new Float64Array(PINGS_MAX);
     this.sentMs[(this.firstPing + this.pings) % PINGS_MAX] = nowMs;
     this.pings += 1;
   }
@@ -54,7 +56,7 @@ export class NetworkFigures {
   /** The answer to the oldest PING underway came; one that nobody asked for is ignored. */
   pingAnswered(nowMs: number): void {
     if (this.pings === 0) return;
-    const tookMs = Math.max(0, nowMs - (this.sentMs[this.firstPing] ?? nowMs));
+    const tookMs = Math.max(0, nowMs - (this.sentMs?.[this.firstPing] ?? nowMs));
     this.dropPing();
     if (Number.isNaN(this.rttMs)) {
       this.rttMs = tookMs;

@@ -10,7 +10,7 @@ import { Correlated } from "./correlated.ts";
 import { type Accusation, accuseRun, accuseShare, FleetFaults } from "./faulty.ts";
 import { MethodFigures, SLICE_MS, SLICES } from "./method-figures.ts";
 import { OUTCOME_IGNORED, OUTCOME_LATE, OUTCOME_OK, OUTCOME_RAISED, OUTCOME_TRANSPORT } from "./outcome.ts";
-import { METHODS_MAX, type PeerRecord } from "./peer-record.ts";
+import { METHODS_MAX, NO_FIGURES, type PeerRecord } from "./peer-record.ts";
 import { accuseSlow } from "./slow.ts";
 
 export { OUTCOME_IGNORED, OUTCOME_LATE, OUTCOME_OK, OUTCOME_RAISED, OUTCOME_TRANSPORT } from "./outcome.ts";
@@ -137,8 +137,8 @@ export class OutlierDetector {
     record.isMarked = false;
     record.isMarkedByGroup = false;
     record.isEjected = false;
-    record.figures.length = 0;
-    record.bySlot.fill(undefined);
+    record.figures = NO_FIGURES;
+    record.bySlot = NO_FIGURES;
     record.endRun();
     this.correlated.remove(record);
     this.findNextSweep();
@@ -152,7 +152,8 @@ export class OutlierDetector {
     if (outcome === OUTCOME_IGNORED) return false;
     if (!(nowMs < this.sliceEndMs)) this.turnSlices(nowMs);
     const slot = method < METHODS_MAX ? method : METHODS_MAX;
-    const figures = record.bySlot[slot] ?? firstCall(record, slot, nowMs);
+    const known = slot < record.bySlot.length ? record.bySlot[slot] : undefined;
+    const figures = known ?? firstCall(record, slot, nowMs);
     figures.count(this.slice, outcome);
     if (!figures.isTouched) {
       figures.isTouched = true;
@@ -403,9 +404,18 @@ export class OutlierDetector {
 
 function firstCall(record: PeerRecord, slot: number, nowMs: number): MethodFigures {
   const figures = new MethodFigures(slot, nowMs);
+  if (slot >= record.bySlot.length) record.bySlot = grown(record.bySlot, slot + 1);
   record.bySlot[slot] = figures;
-  record.figures.push(figures);
+  // Concatenated, for an array that is pushed to has room for 17 at once, and few clients use as many methods.
+  record.figures = [...record.figures, figures];
   return figures;
+}
+
+/** Twice as long, or as long as it must be. */
+function grown(bySlot: readonly (MethodFigures | undefined)[], length: number): (MethodFigures | undefined)[] {
+  const longer = new Array<MethodFigures | undefined>(Math.max(length, Math.min(2 * bySlot.length, METHODS_MAX + 1)));
+  for (let slot = 0; slot < longer.length; slot += 1) longer[slot] = bySlot[slot];
+  return longer;
 }
 
 /** Each 30 s in service without an accusation take one step off. */

@@ -36,6 +36,11 @@ interface Pace {
 /** Looks at the medians of all peers that are not ejected, once for a regular sweep; remembers in each record how often it was slow. */
 export function accuseSlow(records: readonly PeerRecord[]): Accusation[] {
   const active = records.filter((record) => !record.isMarked);
+  // Nobody to compare with.
+  if (active.length < 2) {
+    for (const record of records) record.slowSweeps = 0;
+    return [];
+  }
   const medians = mediansBySlot(active);
   const inCrowd = active.flatMap((record) => paceOf(record, medians, true) ?? []);
   const slow =

@@ -21,12 +21,13 @@ interface Entry {
 
 /** Of one method. */
 export class KnownGood {
-  private readonly entries: Map<string, Entry>;
+  /** Made at the first answer. */
+  private entries: Map<string, Entry> | undefined;
   private dueMs: number;
   private doubted: number;
 
   constructor() {
-    this.entries = new Map();
+    this.entries = undefined;
     this.dueMs = Number.NEGATIVE_INFINITY;
     this.doubted = 0;
   }
@@ -40,24 +41,26 @@ export class KnownGood {
   answered(hash: number, bytes: number, nowMs: number): void {
     this.dueMs = nowMs + EVERY_MS;
     const key = keyOf(hash, bytes);
-    this.forget(key);
-    if (this.entries.size >= ENTRIES_MAX) for (const first of this.entries.keys()) if (this.forget(first)) break;
-    this.entries.set(key, { goodAtMs: nowMs, doubtedBy: undefined });
+    const entries = (this.entries ??= new Map<string, Entry>());
+    this.forget(entries, key);
+    if (entries.size >= ENTRIES_MAX) for (const first of entries.keys()) if (this.forget(entries, first)) break;
+    entries.set(key, { goodAtMs: nowMs, doubtedBy: undefined });
   }
 
   /** Whether it was answered within the last minute, whatever happened since. */
   has(hash: number, bytes: number, nowMs: number): boolean {
-    const entry = this.entries.get(keyOf(hash, bytes));
+    const entry = this.entries?.get(keyOf(hash, bytes));
     return entry !== undefined && nowMs - entry.goodAtMs <= HOLD_MS;
   }
 
   /** A connection to `peer` died under the request: whether its past excuses it, as it does for one such death. */
   excuses(hash: number, bytes: number, peer: string, nowMs: number): boolean {
     const key = keyOf(hash, bytes);
-    const entry = this.entries.get(key);
-    if (entry === undefined) return false;
+    const { entries } = this;
+    const entry = entries?.get(key);
+    if (entries === undefined || entry === undefined) return false;
     if (nowMs - entry.goodAtMs > HOLD_MS) {
-      this.forget(key);
+      this.forget(entries, key);
       return false;
     }
     if (entry.doubtedBy === undefined) {
@@ -68,9 +71,9 @@ export class KnownGood {
     return entry.doubtedBy === peer;
   }
 
-  private forget(key: string): boolean {
-    if (this.entries.get(key)?.doubtedBy !== undefined) this.doubted -= 1;
-    return this.entries.delete(key);
+  private forget(entries: Map<string, Entry>, key: string): boolean {
+    if (entries.get(key)?.doubtedBy !== undefined) this.doubted -= 1;
+    return entries.delete(key);
   }
 }
 

@@ -17,55 +17,59 @@ const SHAPE = {
   entriesMax: numberOption({ default: 1_024, min: 1, max: 65_536, integer: true }),
 };
 
+const DEFAULTS = resolveOptions("poison", undefined, SHAPE);
+
 /** Requests that are not sent for a while, by method, payload hash and size. */
 export class Quarantine {
   private readonly holdMs: number;
   private readonly entriesMax: number;
   /** Request -> held until. All are held equally long, so the order of insertion is the order in which they end. */
-  private readonly untilMs: Map<string, number>;
+  private untilMs: Map<string, number> | undefined;
 
   constructor(options?: QuarantineOptions) {
-    const { holdMs, entriesMax } = resolveOptions("poison", options, SHAPE);
+    const { holdMs, entriesMax } = options === undefined ? DEFAULTS : resolveOptions("poison", options, SHAPE);
     this.holdMs = holdMs;
     this.entriesMax = entriesMax;
-    this.untilMs = new Map();
+    this.untilMs = undefined;
   }
 
   /** True: nothing is held, and no payload needs to be hashed. What has ended is noticed when {@link holds} is next asked. */
   get isEmpty(): boolean {
-    return this.untilMs.size === 0;
+    return this.untilMs === undefined || this.untilMs.size === 0;
   }
 
   /** Holds a request: its method's path, a 32-bit hash of its encoded payload and how many bytes that has. */
   add(path: string, hash: number, bytes: number, nowMs: number): void {
-    this.release(nowMs);
+    const held = (this.untilMs ??= new Map<string, number>());
+    release(held, nowMs);
     const key = keyOf(path, hash, bytes);
     // Taken out first, so that it goes to the end.
-    this.untilMs.delete(key);
-    if (this.untilMs.size >= this.entriesMax) this.dropFirst();
-    this.untilMs.set(key, nowMs + this.holdMs);
+    held.delete(key);
+    if (held.size >= this.entriesMax) dropFirst(held);
+    held.set(key, nowMs + this.holdMs);
   }
 
   /** Whether a request must not be sent. */
   holds(path: string, hash: number, bytes: number, nowMs: number): boolean {
-    if (this.untilMs.size === 0) return false;
-    this.release(nowMs);
-    const untilMs = this.untilMs.get(keyOf(path, hash, bytes));
+    const held = this.untilMs;
+    if (held === undefined || held.size === 0) return false;
+    release(held, nowMs);
+    const untilMs = held.get(keyOf(path, hash, bytes));
     return untilMs !== undefined && nowMs < untilMs;
   }
+}
 
-  private release(nowMs: number): void {
-    for (const [key, untilMs] of this.untilMs) {
-      if (untilMs > nowMs) return;
-      this.untilMs.delete(key);
-    }
+function release(held: Map<string, number>, nowMs: number): void {
+  for (const [key, untilMs] of held) {
+    if (untilMs > nowMs) return;
+    held.delete(key);
   }
+}
 
-  private dropFirst(): void {
-    for (const key of this.untilMs.keys()) {
-      this.untilMs.delete(key);
-      return;
-    }
+function dropFirst(held: Map<string, number>): void {
+  for (const key of held.keys()) {
+    held.delete(key);
+    return;
   }
 }
 

@@ -42,16 +42,18 @@ const SHAPE = Object.fromEntries(mechanisms.map((mechanism) => [mechanism, STATE
   Option<SwitchState>
 >;
 
+const ALL_ON: States = resolveOptions("", {}, SHAPE);
+
 /** The state of every mechanism. */
 export class SwitchBoard {
   private states: States;
   private changes: number;
-  private readonly listeners: Set<SwitchListener>;
+  private listeners: Set<SwitchListener> | undefined;
 
   constructor() {
-    this.states = resolveOptions("", {}, SHAPE);
+    this.states = ALL_ON;
     this.changes = 0;
-    this.listeners = new Set();
+    this.listeners = undefined;
   }
 
   /** Grows with each change: who keeps what it derived from the board compares this. */
@@ -80,14 +82,15 @@ export class SwitchBoard {
 
   /** Calls `listener` after each change until the returned function is called. At most 10,000 listeners (RangeError). */
   onChange(listener: SwitchListener): () => void {
-    if (this.listeners.size >= LISTENERS_MAX) {
+    const listeners = (this.listeners ??= new Set<SwitchListener>());
+    if (listeners.size >= LISTENERS_MAX) {
       throw new RangeError(`a switch board has at most ${LISTENERS_MAX} listeners`);
     }
     // Wrapped, so that the same function given twice is two listeners.
     const own: SwitchListener = (board) => listener(board);
-    this.listeners.add(own);
+    listeners.add(own);
     return () => {
-      this.listeners.delete(own);
+      listeners.delete(own);
     };
   }
 
@@ -101,7 +104,7 @@ export class SwitchBoard {
   /** All are told, also when one throws: what was thrown first is thrown on at the end. */
   private tell(): void {
     const failures: unknown[] = [];
-    for (const listener of [...this.listeners]) {
+    for (const listener of [...(this.listeners ?? [])]) {
       try {
         listener(this);
       } catch (error) {

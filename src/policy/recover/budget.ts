@@ -37,6 +37,9 @@ const RING = SLOTS + 1;
 /** A tenth of a million calls is not quite a whole number of repeats in floating point. */
 const ROUNDING = 1e-6;
 
+/** What budgets hold of which nothing was taken yet; only zeros are written here. */
+const NONE = new Uint32Array(RING);
+
 /** Calls pay in, repeats and copies take out. Throws for options that are out of range or unknown. */
 export class RetryBudget {
   private readonly share: number;
@@ -49,8 +52,8 @@ export class RetryBudget {
   private slotEndMs: number;
   /** Per slot, and their sums: calls that began, repeats and copies taken, copies taken. */
   private readonly calls: Uint32Array;
-  private readonly taken: Uint32Array;
-  private readonly copies: Uint32Array;
+  private taken: Uint32Array;
+  private copies: Uint32Array;
   private callsSum: number;
   private takenSum: number;
   private copiesSum: number;
@@ -65,8 +68,8 @@ export class RetryBudget {
     this.at = 0;
     this.slotEndMs = Number.NEGATIVE_INFINITY;
     this.calls = new Uint32Array(RING);
-    this.taken = new Uint32Array(RING);
-    this.copies = new Uint32Array(RING);
+    this.taken = NONE;
+    this.copies = NONE;
     this.callsSum = 0;
     this.takenSum = 0;
     this.copiesSum = 0;
@@ -88,8 +91,7 @@ export class RetryBudget {
   /** Takes one repeat; false, and nothing is taken, when the budget is empty. */
   takeRepeat(nowMs: number): boolean {
     if (!this.mayRepeat(nowMs)) return false;
-    this.taken[this.at] = (this.taken[this.at] as number) + 1;
-    this.takenSum += 1;
+    this.countTaken();
     return true;
   }
 
@@ -99,8 +101,8 @@ export class RetryBudget {
     // The first copy of a window is free of the share, else a service of few calls would never be copied.
     const copiesMax = this.copyShareMax === 0 ? 0 : Math.max(1, this.copyShareMax * this.callsSum + ROUNDING);
     if (this.copiesSum + 1 > copiesMax) return false;
-    this.taken[this.at] = (this.taken[this.at] as number) + 1;
-    this.takenSum += 1;
+    this.countTaken();
+    if (this.copies === NONE) this.copies = new Uint32Array(RING);
     this.copies[this.at] = (this.copies[this.at] as number) + 1;
     this.copiesSum += 1;
     return true;
@@ -122,6 +124,12 @@ export class RetryBudget {
   left(nowMs: number): number {
     if (nowMs >= this.slotEndMs) this.roll(nowMs);
     return Math.max(0, Math.floor(this.balance()));
+  }
+
+  private countTaken(): void {
+    if (this.taken === NONE) this.taken = new Uint32Array(RING);
+    this.taken[this.at] = (this.taken[this.at] as number) + 1;
+    this.takenSum += 1;
   }
 
   private balance(): number {
