@@ -349,6 +349,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
   /** Readiness or opinion has changed. */
   peerChanged(peer: ClientPeer, mayPlace: boolean): void {
     this.#isBalancerStale = true;
+    if (!peer.isReady && !this.isAnyReady) for (const { link } of this.peers) link.nobodyReady();
     for (const listener of [...this.#readyListeners]) listener();
     if (this.events.isHeard) {
       const { health, why } = healthOf(peer, this.nowMs());

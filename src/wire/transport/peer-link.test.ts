@@ -88,12 +88,12 @@ function check(link: PeerLink, dialled: readonly Dialled[], waiting: number): vo
   if (link.state !== "backoff") assert.ok(!link.isArmed);
 }
 
-type Step = "answer" | "lose" | "goaway" | "pass" | "long" | "grow" | "hurry";
+type Step = "answer" | "lose" | "goaway" | "pass" | "long" | "grow" | "hurry" | "nobody";
 
 describe("the way to a peer", () => {
   const steps = fc.array(
     fc.record({
-      step: fc.constantFrom<Step>("answer", "lose", "goaway", "pass", "long", "grow", "hurry"),
+      step: fc.constantFrom<Step>("answer", "lose", "goaway", "pass", "long", "grow", "hurry", "nobody"),
       which: fc.nat(7),
     }),
     { maxLength: 60 },
@@ -116,6 +116,7 @@ describe("the way to a peer", () => {
           else if (step === "pass") world.advance(50);
           else if (step === "long") world.advance(130_000);
           else if (step === "hurry") link.hurry();
+          else if (step === "nobody") link.nobodyReady();
           else for (let i = 0; i < 90; i++) link.take(world.clock.monotonicMs(), false)?.engine.openStream({}, 0);
           check(link, dialled, world.waiting);
         }
@@ -159,6 +160,29 @@ describe("the way to a peer", () => {
     link.hurry();
     assert.equal(dialled.length, 3);
     assert.equal(link.state, "connecting");
+  });
+
+  it("waits 2 s at most from the moment on in which no peer is ready, and never longer than it would have", () => {
+    const world = manualWorld();
+    const { link, dialled, owner } = makeLink(world);
+    owner.isAnyReady = true;
+    link.connect();
+    dialled[0]?.close();
+    const firstDueMs = link.redialAtMs;
+    link.nobodyReady();
+    assert.equal(link.redialAtMs, firstDueMs, "a short wait stays as it is");
+    while (link.redialAtMs - world.clock.monotonicMs() < 60_000) {
+      world.advance(link.redialAtMs - world.clock.monotonicMs() + 1);
+      dialled.at(-1)?.close();
+    }
+    link.nobodyReady();
+    const inMs = link.redialAtMs - world.clock.monotonicMs();
+    assert.ok(inMs >= 1_200 && inMs <= 2_000, `${inMs} ms`);
+    const dials = dialled.length;
+    world.advance(2_010);
+    assert.equal(dialled.length, dials + 1);
+    link.nobodyReady();
+    assert.equal(link.state, "connecting", "what is dialled is left alone");
   });
 
   it("gives a peer that accepts and says nothing its connect timeout, then goes on (grpc-node#2785)", () => {

@@ -4,7 +4,7 @@
  */
 import type { Http2Limits } from "../http2/limits.ts";
 import { ClientConnection, type ClientConnectionOwner, type Dial } from "./client-connection.ts";
-import { reconnectDelayMs } from "./reconnect.ts";
+import { impatientDelayMs, reconnectDelayMs } from "./reconnect.ts";
 import type { Runtime } from "./runtime.ts";
 import { WheelEntry } from "./timer-wheel.ts";
 
@@ -168,6 +168,14 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     this.#failures = 0;
     this.runtime.wheel.cancel(this);
     this.#dialNow();
+  }
+
+  /** No peer is ready any more: a wait between two dials that began while another was is too long now. */
+  nobodyReady(): void {
+    if (this.state !== "backoff") return;
+    const { clock, random } = this.runtime.world;
+    const dueMs = clock.monotonicMs() + impatientDelayMs(random.float());
+    if (dueMs < this.dueMs) this.runtime.wheel.arm(this, dueMs);
   }
 
   /** Ends it: calls in flight are lost unless `isGentle`, which lets them end. May be called again to cut those. */

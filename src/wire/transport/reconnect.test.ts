@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { reconnectDelayMs } from "./reconnect.ts";
+import { impatientDelayMs, reconnectDelayMs } from "./reconnect.ts";
 
 describe("the wait before the next connection", () => {
   it("is a second, times 1.6 for each failure, up to two minutes, while another peer is ready", () => {
@@ -13,6 +13,13 @@ describe("the wait before the next connection", () => {
     assert.deepEqual(
       [1, 2, 3, 100].map((failures) => reconnectDelayMs(failures, false, 0.5)),
       [1_000, 1_600, 2_000, 2_000],
+    );
+  });
+
+  it("is cut to two seconds or a little less when the last ready peer is lost", () => {
+    assert.deepEqual(
+      [0, 0.5, 1].map((chance) => Math.round(impatientDelayMs(chance))),
+      [2_000, 1_600, 1_200],
     );
   });
 

@@ -9,6 +9,11 @@ const JITTER = 0.2;
 /** While no peer is ready, an outage should end soon after its cause has. */
 const NOBODY_READY_MAX_MS = 2_000;
 
+/** How long a wait may still last when the last ready peer is lost, spread so that not all are dialled at once. @param chance in [0, 1). */
+export function impatientDelayMs(chance: number): number {
+  return NOBODY_READY_MAX_MS * (1 - 2 * JITTER * chance);
+}
+
 /** @param failures failed attempts in a row, from 1. @param chance in [0, 1). */
 export function reconnectDelayMs(failures: number, isAnyReady: boolean, chance: number): number {
   const grown = Math.min(MAX_MS, BASE_MS * FACTOR ** Math.min(Math.max(0, failures - 1), 20));
