@@ -30,6 +30,7 @@ import type { TokenAsk } from "./options.ts";
 import { peerChanges } from "./peer-changes.ts";
 import { type SelfBeat, selfBeatOf } from "./self-beat.ts";
 import type { PeerTarget } from "./target.ts";
+import { WaitingCalls } from "./waiting-calls.ts";
 
 /** Calls that may wait for a peer or a stream at once. */
 const WAITING_MAX = 10_000;
@@ -140,10 +141,8 @@ export class ChannelCore implements PickGate<ClientPeer> {
   #spreadUntilMs: number;
   #stopDiscovery: (() => void) | undefined;
   readonly #stopStalls: () => void;
-  #waitingFirst: ClientCall | undefined;
-  #waitingLast: ClientCall | undefined;
-  #waitingCount: number;
-  #isPlacing: boolean;
+  readonly #waiting: WaitingCalls;
+  readonly #startWaiting: (call: ClientCall, peer: ClientPeer) => void;
   readonly #parked: Set<ClientCall>;
   /** Removed, and not yet without calls. */
   readonly #leaving: Set<ClientPeer>;
@@ -199,10 +198,11 @@ export class ChannelCore implements PickGate<ClientPeer> {
     this.#hasBeenReady = false;
     this.#spreadUntilMs = -Infinity;
     this.#stopDiscovery = undefined;
-    this.#waitingFirst = undefined;
-    this.#waitingLast = undefined;
-    this.#waitingCount = 0;
-    this.#isPlacing = false;
+    this.#waiting = new WaitingCalls();
+    this.#startWaiting = (call, peer) => {
+      this.stopWaiting(call);
+      call.startOn(peer);
+    };
     this.#parked = new Set();
     this.#leaving = new Set();
     this.#hold = undefined;
@@ -244,7 +244,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
     return this.#balancer.isPanicking;
   }
   get waitingCount(): number {
-    return this.#waitingCount;
+    return this.#waiting.count;
   }
 
   /** What the channel knows of a method; made when first asked for. */
@@ -355,12 +355,12 @@ export class ChannelCore implements PickGate<ClientPeer> {
       const { health, why } = healthOf(peer, this.nowMs());
       this.events.emit("peer.changed", this.nowMs(), { peer: peer.describe(), health, why });
     }
-    if (mayPlace && this.#waitingCount > 0) this.peerHasRoom();
+    if (mayPlace && this.#waiting.count > 0) this.peerHasRoom();
   }
 
   peerReady(peer: ClientPeer): void {
     for (const listener of [...this.#readyListeners]) listener();
-    if (this.#waitingCount === 0) return;
+    if (this.#waiting.count === 0) return;
     peer.link.wantRoom(true);
     // Who was ready first would get all calls that wait, and might be the one that is ill: the others' first dials have a moment to end.
     const coming = this.peers.filter(({ isComing }) => isComing).length;
@@ -370,7 +370,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
       this.#spreadUntilMs = -Infinity;
       this.peerHasRoom();
     } else {
-      this.peerHasRoom(Math.ceil(this.#waitingCount / (coming + 1)));
+      this.peerHasRoom(Math.ceil(this.#waiting.count / (coming + 1)));
       this.tick.wanted(SPREAD_MS);
     }
   }
@@ -379,12 +379,15 @@ export class ChannelCore implements PickGate<ClientPeer> {
     for (const listener of [...this.#readyListeners]) listener();
     const hopeless = this.#unreachable();
     if (hopeless === undefined) return;
-    let call = this.#waitingFirst;
-    while (call !== undefined) {
-      const next: ClientCall | undefined = call.waitNext;
+    this.#giveUp(hopeless);
+  }
+
+  #giveUp(why: NoPeer): void {
+    for (const call of this.#waiting.all()) {
+      // One that was ended before may have ended others.
+      if (!call.isWaiting) continue;
       this.stopWaiting(call);
-      call.unplaced(hopeless);
-      call = next;
+      call.unplaced(why);
     }
   }
 
@@ -473,7 +476,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
   hopeless(mayWait: boolean): NoPeer | undefined {
     if (this.isClosed) return CLOSED;
     if (!mayWait && !this.isAnyReady) return { reason: "NO_PEER", text: `no peer is ready: ${this.reasonsText()}` };
-    if (this.#waitingCount >= WAITING_MAX) {
+    if (this.#waiting.count >= WAITING_MAX) {
       return this.isAnyReady
         ? { reason: "STREAM_LIMIT", text: `${WAITING_MAX} calls wait for a free stream already` }
         : { reason: "NO_PEER", text: `${WAITING_MAX} calls wait for a peer already` };
@@ -514,68 +517,33 @@ export class ChannelCore implements PickGate<ClientPeer> {
 
   /** Lets a call wait for a peer. */
   wait(call: ClientCall): void {
-    call.waitPrevious = this.#waitingLast;
-    call.waitNext = undefined;
-    if (this.#waitingLast === undefined) this.#waitingFirst = call;
-    else this.#waitingLast.waitNext = call;
-    this.#waitingLast = call;
-    call.isWaiting = true;
-    this.#waitingCount += 1;
+    this.#waiting.add(call);
     this.#hold ??= this.runtime.world.timers.hold();
-    if (this.#waitingCount === 1) for (const peer of this.peers) peer.link.wantRoom(true);
+    if (this.#waiting.count === 1) for (const peer of this.peers) peer.link.wantRoom(true);
     this.tick.wanted();
   }
 
   /** Takes a call out of the queue. */
   stopWaiting(call: ClientCall): void {
     if (!call.isWaiting) return;
-    call.isWaiting = false;
-    this.#waitingCount -= 1;
-    if (this.#waitingCount === 0) {
-      this.#hold?.cancel();
-      this.#hold = undefined;
-      for (const peer of this.peers) peer.link.wantRoom(false);
-    }
-    if (call.waitPrevious === undefined) this.#waitingFirst = call.waitNext;
-    else call.waitPrevious.waitNext = call.waitNext;
-    if (call.waitNext === undefined) this.#waitingLast = call.waitPrevious;
-    else call.waitNext.waitPrevious = call.waitPrevious;
-    call.waitPrevious = undefined;
-    call.waitNext = undefined;
+    this.#waiting.remove(call);
+    if (this.#waiting.count > 0) return;
+    this.#hold?.cancel();
+    this.#hold = undefined;
+    for (const peer of this.peers) peer.link.wantRoom(false);
   }
 
   /** A place has become free somewhere: calls that wait take it, in their order; at most so many. */
   peerHasRoom(most: number = Infinity): void {
-    if (this.#isPlacing || this.#waitingFirst === undefined) return;
+    if (this.#waiting.count === 0) return;
     const nowMs = this.nowMs();
     if (most === Infinity && nowMs < this.#spreadUntilMs) return;
-    this.#isPlacing = true;
-    try {
-      let misses = 0;
-      let placed = 0;
-      for (
-        let call = this.#waitingFirst as ClientCall | undefined;
-        call !== undefined && misses < 16 && placed < most;
-      ) {
-        const next: ClientCall | undefined = call.waitNext;
-        const peer = call.pickAgain(nowMs);
-        if (peer === undefined) {
-          misses += 1;
-        } else {
-          placed += 1;
-          this.stopWaiting(call);
-          call.startOn(peer);
-        }
-        call = next?.isWaiting === true ? next : peer === undefined ? undefined : this.#waitingFirst;
-      }
-    } finally {
-      this.#isPlacing = false;
-    }
+    this.#waiting.place(nowMs, most, this.#startWaiting);
   }
 
   /** The same, when this turn is over: what is being ended now is still where it was. */
   placeLater(): void {
-    if (this.#waitingCount > 0) this.runtime.world.timers.afterTurn(() => this.peerHasRoom());
+    if (this.#waiting.count > 0) this.runtime.world.timers.afterTurn(() => this.peerHasRoom());
   }
 
   /** Peers that a call under which a connection has died may not go to: those that were tried, and those that have another such call. */
@@ -604,11 +572,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
       this.#stopDiscovery?.();
       this.#stopStalls();
       this.tick.stop();
-      while (this.#waitingFirst !== undefined) {
-        const call: ClientCall = this.#waitingFirst;
-        this.stopWaiting(call);
-        call.unplaced(CLOSED);
-      }
+      this.#giveUp(CLOSED);
     }
     if (!isGentle) for (const call of [...this.#parked]) call.unplaced(CLOSED);
     for (const { health, link } of [...this.peers, ...this.#leaving]) {

@@ -26,6 +26,58 @@ describe("calls over the peer's limit of streams", () => {
     assert.deepEqual(order, numbers);
   });
 
+  it("are not held up by reply streams, which have their own limit and their own queue", async () => {
+    const releases = Array.from({ length: 12 }, () => gate());
+    const served: number[] = [];
+    const streams: number[] = [];
+    const over = gate();
+    await using pair = await startPair(
+      {
+        async add({ a }) {
+          served.push(a);
+          await releases[a]?.opened;
+          return { result: a };
+        },
+        async *down({ count }) {
+          streams.push(count);
+          yield {};
+          await over.opened;
+        },
+      },
+      {
+        isInProcess: true,
+        server: { limits: { streamsPerConnectionMax: 8 } },
+        client: { connections: { perPeerMax: 1 } },
+      },
+    );
+    const read = async (a: number): Promise<void> => {
+      for await (const _ of pair.client.down({ count: a })) continue;
+    };
+    const reads = Array.from({ length: 6 }, (_, a) => read(a));
+    await turns(10);
+    const calls = [0, 1].map((a) => pair.client.add({ a }));
+    await turns(10);
+    reads.push(...Array.from({ length: 40 }, (_, a) => read(6 + a)));
+    calls.push(...Array.from({ length: 10 }, (_, a) => pair.client.add({ a: 2 + a })));
+    await turns(10);
+    assert.deepEqual([streams.length, served], [6, [0, 1]]);
+    for (let a = 0; a < 12; a++) {
+      releases[a]?.open();
+      assert.equal((await Promise.race([calls[a], turns(50)]))?.result, a, `call ${a} still waits`);
+    }
+    assert.deepEqual(
+      served,
+      Array.from({ length: 12 }, (_, a) => a),
+    );
+    assert.deepEqual(streams, [0, 1, 2, 3, 4, 5]);
+    over.open();
+    await Promise.all(reads);
+    assert.deepEqual(
+      streams,
+      Array.from({ length: 46 }, (_, a) => a),
+    );
+  });
+
   it("may be cancelled, pass their deadline or lose their client while they wait; the rest go on", async () => {
     const world = manualWorld();
     const began = gate();
