@@ -141,6 +141,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
   #spreadUntilMs: number;
   #stopDiscovery: (() => void) | undefined;
   readonly #stopStalls: () => void;
+  readonly #stopSwitches: () => void;
   readonly #waiting: WaitingCalls;
   readonly #startWaiting: (call: ClientCall, peer: ClientPeer) => void;
   readonly #parked: Set<ClientCall>;
@@ -210,7 +211,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
     this.peers = [];
     this.tick = new ChannelTick(this);
     this.#readSwitches();
-    this.switches.onChange(() => this.#readSwitches());
+    this.#stopSwitches = this.switches.onChange(() => this.#readSwitches());
     this.#stopStalls = this.selfBeat.onStall((stallMs) => {
       if (this.events.isHeard) this.events.emit("stall", this.nowMs(), { stallMs });
     });
@@ -414,7 +415,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
 
   /** Dials every peer, once. */
   start(): void {
-    if (this.#isStarted) return;
+    if (this.#isStarted || this.isClosed) return;
     this.#isStarted = true;
     for (const peer of this.peers) peer.link.connect();
     this.#stopDiscovery = this.facts.discover?.(this);
@@ -571,6 +572,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
       this.isClosed = true;
       this.#stopDiscovery?.();
       this.#stopStalls();
+      this.#stopSwitches();
       this.tick.stop();
       this.#giveUp(CLOSED);
     }
