@@ -6,22 +6,22 @@ import { failure } from "../../call/error.ts";
 import type { Fault } from "../../call/fault.ts";
 import { judge, type Judgement } from "../../policy/detect/blame.ts";
 import { OUTCOME_IGNORED } from "../../policy/detect/outcome.ts";
-import { codeBits, decideRepeat, isOverload, mayCopy } from "../../policy/recover/attempts.ts";
+import { decideRepeat, mayCopy } from "../../policy/recover/attempts.ts";
 import { backoffDelayMs } from "../../policy/recover/backoff.ts";
+import {
+  askAgainMs,
+  attemptsMaxWithCopies,
+  copyDelayMs,
+  isAnswer,
+  LATE_MS,
+  UNKNOWN_LOOK_MS,
+} from "../../policy/recover/copies.ts";
 import { BEAT_MS } from "../self-beat.ts";
-import type { HedgeMoment } from "../policy/resolved-policy.ts";
 import { WheelEntry } from "../../wire/transport/timer-wheel.ts";
 import type { Timer } from "../../world/timers.ts";
 import { type AttemptFailure, attemptFailure, faultOf, showsHealth } from "./attempt-failure.ts";
 import type { AnyAttempt } from "./protected-attempt.ts";
 import type { ProtectedCall } from "./protected-call.ts";
-
-/** A timer that comes so late found this process busy: the work may be done already, and its promise not looked at. */
-const LATE_MS = 2;
-/** An attempt at work of which too little is known is looked at again after this: by then more may be known. */
-const UNKNOWN_LOOK_MS = 100;
-/** A call that could not be copied asks for it again after this at the latest. */
-const ASK_AGAIN_MS_MAX = 1_000;
 
 /** Why the signal of an attempt aborts that nobody needs any more. */
 const OVERTAKEN = failure({ code: "CANCELLED", text: "another attempt has answered first" });
@@ -90,18 +90,10 @@ export class CallCourse extends WheelEntry {
     const startedMs = attempt.startedMs ?? nowMs;
     this.#attemptByMs = Math.min(this.#attemptByMs, startedMs + attemptTimeoutMs);
     if (hedge === false) return;
-    const delayMs = this.#copyDelayMs(hedge, nowMs);
+    const delayMs = copyDelayMs(hedge, this.#call.state.overdue, nowMs);
     this.#isCopyPostponed = false;
     this.#isOverdueUnknown = delayMs === Infinity;
     this.#copyAtMs = startedMs + (delayMs === Infinity ? UNKNOWN_LOOK_MS : delayMs);
-  }
-
-  /** After how long an attempt is overdue; Infinity until the work has shown how long it takes. */
-  #copyDelayMs(hedge: HedgeMoment, nowMs: number): number {
-    if (hedge.kind === "fixed") return hedge.afterMs;
-    const { overdue } = this.#call.state;
-    if (overdue === undefined) return Infinity;
-    return hedge.kind === "overdue" ? overdue.delayMs(nowMs) : overdue.quantileMs(nowMs, hedge.quantile);
   }
 
   // ----------------------------------------------------------------------------------------------- attempts
@@ -148,7 +140,7 @@ export class CallCourse extends WheelEntry {
       isDeduplicated: true,
     });
     // If the first to finish failed of anything but an answer, the one that is still in flight is awaited.
-    if (call.attempt !== undefined && !isAnswer(failed, policy.codes)) {
+    if (call.attempt !== undefined && !isAnswer(failed.code, isFromWork(failed), policy.codes)) {
       if (failed.given !== undefined) discard?.(failed.given.value);
       return;
     }
@@ -224,11 +216,11 @@ export class CallCourse extends WheelEntry {
   }
 
   /** How long a repeat waits: as the peer asked, else as the policy says. There is no other peer to go to at once. */
-  #waitMs({ retryAfterMs, reached, code, kind }: AttemptFailure): number {
+  #waitMs({ retryAfterMs, reached, kind }: AttemptFailure): number {
     if (reached !== "no" && retryAfterMs !== undefined && retryAfterMs >= 0) return retryAfterMs;
     const { plan } = this.#call;
     const { timeoutBackoff, failureBackoff } = plan.policy;
-    const rule = kind === "attempt-timeout" && !isOverload(code, retryAfterMs) ? timeoutBackoff : failureBackoff;
+    const rule = kind === "attempt-timeout" ? timeoutBackoff : failureBackoff;
     const chance = plan.protection.runtime.world.random.float();
     this.#delayMs = backoffDelayMs(rule, this.#repeats, this.#delayMs, chance);
     this.#repeats += 1;
@@ -301,18 +293,18 @@ export class CallCourse extends WheelEntry {
     this.#copyAtMs = Infinity;
     if (hedge === false || attempt === undefined) return;
     if (this.#isOverdueUnknown) {
-      const delayMs = this.#copyDelayMs(hedge, nowMs);
+      const delayMs = copyDelayMs(hedge, this.#call.state.overdue, nowMs);
       this.#isOverdueUnknown = delayMs === Infinity;
       const dueMs = (attempt.startedMs ?? nowMs) + delayMs;
       if (dueMs > nowMs) {
-        this.#copyAtMs = delayMs === Infinity ? askAgainMs(attempt, nowMs) : dueMs;
+        this.#copyAtMs = delayMs === Infinity ? askAgainMs(ageOf(attempt, nowMs), nowMs) : dueMs;
         return;
       }
     }
     if (!this.#isCopyable(hedge.copiesMax, nowMs)) return;
     if (this.#mayBurden(nowMs)) this.#copy(attempt, nowMs);
     // What stood in the way may pass: an empty budget, a gate that is shut.
-    else this.#copyAtMs = askAgainMs(attempt, nowMs);
+    else this.#copyAtMs = askAgainMs(ageOf(attempt, nowMs), nowMs);
   }
 
   /** Whether the call may have a copy, as far as its own facts say. */
@@ -325,7 +317,7 @@ export class CallCourse extends WheelEntry {
       canSendAgain: call.canSendAgain && !this.#isStopped,
       mayRepeat: call.mayRepeat,
       attempts: this.counted + inFlight,
-      attemptsMax: call.plan.policy.attemptsMax,
+      attemptsMax: attemptsMaxWithCopies(call.plan.policy.attemptsMax, copiesMax),
       inFlight,
       copiesMax,
       isStandingDown: call.peer.isStandingDown(nowMs),
@@ -445,13 +437,7 @@ function ageOf({ startedMs }: AnyAttempt, nowMs: number): number {
   return startedMs === undefined ? 0 : nowMs - startedMs;
 }
 
-/** When an attempt has waited twice as long as now, or in a second. */
-function askAgainMs(attempt: AnyAttempt, nowMs: number): number {
-  return nowMs + Math.min(ASK_AGAIN_MS_MAX, Math.max(LATE_MS, ageOf(attempt, nowMs)));
-}
-
-/** Whether a failure is an answer that another attempt would get too, and not one of those that it may mend. */
-function isAnswer({ code, kind, reached }: AttemptFailure, codes: number): boolean {
-  if (kind !== "status" || reached === "no" || code === "RESOURCE_EXHAUSTED") return false;
-  return (codes & codeBits([code])) === 0;
+/** The work itself has said so, and was begun. */
+function isFromWork({ kind, reached }: AttemptFailure): boolean {
+  return kind === "status" && reached !== "no";
 }

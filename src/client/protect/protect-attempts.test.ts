@@ -247,17 +247,21 @@ describe("copies", () => {
     assert.deepEqual(events, ["hedge", "attempt.ended", "attempt.ended", "call.ended"]);
   });
 
-  it("are as many as allowed, and no call has more attempts than its policy says", async () => {
-    const rig = virtualRig();
-    const hedge = { afterMs: 100, copiesMax: 3 };
-    let ms = 1;
-    const options = { name: "a", effect: "none", hedge, budget: { copyShareMax: 1, share: 1 } } as const;
-    const call = protect({ ...options, world: rig.world }, (attempt) => rig.script({ afterMs: ms, value: 1 })(attempt));
-    await rig.settle(Promise.all(Array.from({ length: 100 }, () => call())));
-    ms = 5_000;
-    await rig.settle(Promise.all(Array.from({ length: 10 }, () => call())));
-    assert.equal(rig.begun.length, 130, "three attempts are the limit, though three copies would make four");
-  });
+  for (const retry of [{ attemptsMax: 3 }, false] as const) {
+    it(`are as many as allowed, ${retry === false ? "without repeats" : "where repeats would be fewer"} too, as of a client's calls`, async () => {
+      const rig = virtualRig();
+      const hedge = { afterMs: 100, copiesMax: 3 };
+      let ms = 1;
+      const options = { name: "a", effect: "none", hedge, retry, budget: { copyShareMax: 1, share: 1 } } as const;
+      const call = protect({ ...options, world: rig.world }, (attempt) =>
+        rig.script({ afterMs: ms, value: 1 })(attempt),
+      );
+      await rig.settle(Promise.all(Array.from({ length: 100 }, () => call())));
+      ms = 5_000;
+      await rig.settle(Promise.all(Array.from({ length: 10 }, () => call())));
+      assert.equal(rig.begun.length, 140, "the first and three copies");
+    });
+  }
 
   it("stay within their share of the calls", async () => {
     const rig = virtualRig();
