@@ -26,8 +26,8 @@ const WINDOW_MS_MAX = 15_000;
 /** How fast the peer's own past follows it. */
 const PAST_MS = 60_000;
 
-/** So many are kept as a list before they are worth two histograms of 0.7 KiB: a client of one call now and then has no median. */
-const EARLY_MAX = 16;
+/** So many are kept in one small integer before they are worth a histogram of 0.7 KiB: a client of a call now and then has no median. */
+const EARLY_MAX = 3;
 /** A histogram of nothing; only zeros are written here. */
 const NONE = new Uint32Array(BUCKETS);
 
@@ -50,8 +50,8 @@ export class MethodFigures {
   medianMs: number;
   /** What its median used to be while the peer was in line with the others; NaN: unknown. */
   pastMs: number;
-  /** The buckets of the first latencies of a window, as long as `filling` is {@link NONE}. */
-  private readonly early: Uint8Array;
+  /** The buckets of the first latencies of a window, a byte each, as long as `filling` is {@link NONE}. */
+  private early: number;
   private filling: Uint32Array;
   private before: Uint32Array;
   private fillingCount: number;
@@ -70,7 +70,7 @@ export class MethodFigures {
     this.faults = 0;
     this.medianMs = Number.NaN;
     this.pastMs = Number.NaN;
-    this.early = new Uint8Array(EARLY_MAX);
+    this.early = 0;
     this.filling = NONE;
     this.before = NONE;
     this.fillingCount = 0;
@@ -95,7 +95,7 @@ export class MethodFigures {
     this.fillingCount = before + 1;
     if (this.filling === NONE) {
       if (before < EARLY_MAX) {
-        this.early[before] = bucket;
+        this.early = (this.early << 8) | bucket;
         return;
       }
       this.makeHistogram(before);
@@ -161,11 +161,11 @@ export class MethodFigures {
     this.medianMs = Number.NaN;
   }
 
-  /** There are too many latencies for a list, or they are needed as a histogram. */
+  /** There are too many latencies for an integer, or they are needed as a histogram. */
   private makeHistogram(count: number): void {
     const made = new Uint32Array(BUCKETS);
     for (let at = 0; at < count; at += 1) {
-      const bucket = this.early[at] ?? 0;
+      const bucket = (this.early >> (8 * at)) & 0xff;
       made[bucket] = (made[bucket] ?? 0) + 1;
     }
     this.filling = made;

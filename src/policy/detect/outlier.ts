@@ -66,7 +66,7 @@ export class OutlierDetector {
   nextSweepMs: number;
   private readonly options: OutlierOptions;
   private readonly random: Random;
-  private readonly records: PeerRecord[];
+  private records: PeerRecord[];
   private readonly correlated: Correlated;
   private isDark: boolean;
   private areGroupsDark: boolean;
@@ -121,7 +121,9 @@ export class OutlierDetector {
     if (record.index >= 0) throw new Error(`peer ${record.name} is in a detector already`);
     record.index = this.records.length;
     record.healthyFromMs = nowMs;
-    this.records.push(record);
+    // As with figures: room for 17 is much where there is one.
+    if (this.records.length === 0) this.records = [record];
+    else this.records.push(record);
   }
 
   /** A peer is gone; nothing is remembered against it but its count of ejections. Does nothing if it is not here. */
@@ -406,8 +408,9 @@ function firstCall(record: PeerRecord, slot: number, nowMs: number): MethodFigur
   const figures = new MethodFigures(slot, nowMs);
   if (slot >= record.bySlot.length) record.bySlot = grown(record.bySlot, slot + 1);
   record.bySlot[slot] = figures;
-  // Concatenated, for an array that is pushed to has room for 17 at once, and few clients use as many methods.
-  record.figures = [...record.figures, figures];
+  // An empty array that is pushed to makes room for 17, and many clients use one method.
+  if (record.figures.length === 0) record.figures = [figures];
+  else record.figures.push(figures);
   return figures;
 }
 

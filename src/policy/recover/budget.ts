@@ -37,8 +37,13 @@ const RING = SLOTS + 1;
 /** A tenth of a million calls is not quite a whole number of repeats in floating point. */
 const ROUNDING = 1e-6;
 
+/** A plain array: a typed one of eleven numbers is twice as large. */
+function zeros(): number[] {
+  return new Array<number>(RING).fill(0);
+}
+
 /** What budgets hold of which nothing was taken yet; only zeros are written here. */
-const NONE = new Uint32Array(RING);
+const NONE: number[] = zeros();
 
 /** Calls pay in, repeats and copies take out. Throws for options that are out of range or unknown. */
 export class RetryBudget {
@@ -51,9 +56,9 @@ export class RetryBudget {
   private at: number;
   private slotEndMs: number;
   /** Per slot, and their sums: calls that began, repeats and copies taken, copies taken. */
-  private readonly calls: Uint32Array;
-  private taken: Uint32Array;
-  private copies: Uint32Array;
+  private readonly calls: number[];
+  private taken: number[];
+  private copies: number[];
   private callsSum: number;
   private takenSum: number;
   private copiesSum: number;
@@ -67,7 +72,7 @@ export class RetryBudget {
     this.slot = Number.NEGATIVE_INFINITY;
     this.at = 0;
     this.slotEndMs = Number.NEGATIVE_INFINITY;
-    this.calls = new Uint32Array(RING);
+    this.calls = zeros();
     this.taken = NONE;
     this.copies = NONE;
     this.callsSum = 0;
@@ -102,7 +107,7 @@ export class RetryBudget {
     const copiesMax = this.copyShareMax === 0 ? 0 : Math.max(1, this.copyShareMax * this.callsSum + ROUNDING);
     if (this.copiesSum + 1 > copiesMax) return false;
     this.countTaken();
-    if (this.copies === NONE) this.copies = new Uint32Array(RING);
+    if (this.copies === NONE) this.copies = zeros();
     this.copies[this.at] = (this.copies[this.at] as number) + 1;
     this.copiesSum += 1;
     return true;
@@ -127,7 +132,7 @@ export class RetryBudget {
   }
 
   private countTaken(): void {
-    if (this.taken === NONE) this.taken = new Uint32Array(RING);
+    if (this.taken === NONE) this.taken = zeros();
     this.taken[this.at] = (this.taken[this.at] as number) + 1;
     this.takenSum += 1;
   }
@@ -137,7 +142,7 @@ export class RetryBudget {
   }
 
   /** Gives back from the oldest slot: what stays counted then counts no shorter than what was really used. */
-  private dropOldest(counts: Uint32Array): number {
+  private dropOldest(counts: number[]): number {
     for (let age = SLOTS; age >= 0; age--) {
       const place = (this.at + RING - age) % RING;
       const count = counts[place] as number;
