@@ -4,7 +4,7 @@
  */
 import { channel } from "node:diagnostics_channel";
 import type { CodeOrOk } from "./code.ts";
-import type { Fault, Phase } from "./fault.ts";
+import type { Fault } from "./fault.ts";
 import type { MethodInfo } from "./method.ts";
 import { describeValue, resolveOptions, wordOption } from "./options.ts";
 import type { Peer } from "./peer.ts";
@@ -26,6 +26,12 @@ export type PeerHealth =
   | "draining"
   | "failed"
   | "closed";
+
+/**
+ * Where the time of a call went: until a peer was given its first attempt; in earlier attempts and the waits between them; from the beginning
+ * of the attempt that decided until the first sign of its answer; from there to the end; and what of all these this process stood still.
+ */
+export type CallPhase = "queue" | "earlier" | "server" | "receive" | "stall";
 
 /** One attempt of a call that has ended. */
 export interface AttemptRecord {
@@ -52,8 +58,8 @@ export interface CallRecord {
   readonly tookMs: number;
   /** The time that the call was given at its beginning; Infinity if it had no deadline. */
   readonly deadlineMs: number;
-  /** Where the time went; milliseconds, 0 for a phase that the call did not have. */
-  readonly phasesMs: Readonly<Record<Phase, number>>;
+  /** Where the time went, in milliseconds; they add up to `tookMs`. A phase that was not measured is absent. */
+  readonly phasesMs: Readonly<Partial<Record<CallPhase, number>>>;
   /** In the order in which they were started. */
   readonly attempts: readonly AttemptRecord[];
   /** Undefined if nothing had to save it, or nothing could. */
@@ -109,7 +115,8 @@ export interface EventMap {
   };
   "connection.changed": {
     readonly peer: Peer;
-    readonly state: "connecting" | "open" | "draining" | "closed";
+    /** "closed" also if it was never made: `why` says so. */
+    readonly state: "open" | "closed";
     readonly why: string;
   };
   stall: { readonly stallMs: number };
@@ -155,19 +162,19 @@ export type Event<N extends EventName = "*"> = {
 /** What each event means, in one line for people. */
 export const eventCatalogue: Readonly<Record<keyof EventMap, string>> = Object.freeze({
   "call.ended": "a call ended, well or not; the record says what happened to it",
-  "attempt.ended": "one attempt of a call ended",
+  "attempt.ended": "one attempt of a call ended with an answer, a failure or its call's deadline",
   retry: "a failed attempt is going to be repeated",
-  hedge: "an attempt is overdue, and a copy of it goes to another peer",
-  throttled: "a call was refused here, for its service would have refused it for overload",
-  "peer.changed": "the client's view of a peer changed",
+  hedge: "an attempt is overdue, and a copy of it starts: of a client's call at another peer",
+  throttled: "a call or a copy was refused here, for its service would have refused it for overload",
+  "peer.changed": "a peer became one that calls may go to, or is no longer, or is thought of otherwise",
   "peers.resolved": "the resolver gave another list of peers",
-  "connection.changed": "a connection to a peer was begun, opened, told to drain, or closed",
+  "connection.changed": "a connection to a peer opened, or was closed, or could not be made",
   stall: "this process's event loop stood still, so that peers are not to blame for silence",
   suspected: "a peer is silent while it owes an answer: others are picked first, and it is pinged",
   condemned: "a suspected peer did not answer its ping either: its connection is destroyed",
-  poisoned: "connections died under a call twice: it is not sent again",
-  ejection: "a peer was ejected for its failures or its slowness, or returned",
-  "budget.empty": "a failed call could have been repeated, but the budget for repeats was empty",
+  poisoned: "connections died under a call twice: it has failed and is not sent again",
+  ejection: "a peer was ejected for its failures, its slowness or altered messages, or returned",
+  "budget.empty": "a call failed that could have been repeated, but the budget for repeats was empty",
   observed: "a mechanism that only observes would have acted",
 });
 

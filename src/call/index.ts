@@ -8,6 +8,7 @@ export type { ErrorDetail, RpcErrorOptions } from "./error.ts";
 export type {
   AttemptRecord,
   AttemptWhy,
+  CallPhase,
   CallRecord,
   Event,
   EventMap,

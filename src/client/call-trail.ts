@@ -7,7 +7,8 @@ import type { AttemptRecord, CallRecord, SavedBy } from "../call/event.ts";
 import type { Fault } from "../call/fault.ts";
 import { hexOf } from "../call/ids.ts";
 import type { Peer } from "../call/peer.ts";
-import { phasesOf } from "../observe/phases.ts";
+import { decidingAttempt, phasesOf } from "../observe/phases.ts";
+import type { ClientAttempt } from "../wire/transport/client-attempt.ts";
 import type { AttemptWhy, CallAttempt } from "./call-attempt.ts";
 import type { ClientCall } from "./client-call.ts";
 
@@ -16,6 +17,8 @@ interface TrailEntry {
   readonly peer: Peer;
   readonly why: AttemptWhy;
   readonly startMs: number;
+  /** NaN: none came, or it has a single reply, which comes with its headers. */
+  answeredMs: number;
   endMs: number;
   code: CodeOrOk | undefined;
   fault: Fault | undefined;
@@ -26,7 +29,14 @@ export class CallTrail {
 
   started(attempt: CallAttempt, startMs: number): void {
     const peer = attempt.peer.describe();
-    this.#entries.push({ attempt, peer, why: attempt.why, startMs, endMs: startMs, code: undefined, fault: undefined });
+    const unknown = { answeredMs: Number.NaN, endMs: Number.NaN, code: undefined, fault: undefined };
+    this.#entries.push({ attempt, peer, why: attempt.why, startMs, ...unknown });
+  }
+
+  /** Headers of its reply stream have come, so many milliseconds after the call began. */
+  answered(attempt: ClientAttempt, atMs: number): void {
+    const entry = this.#entries.findLast((each) => each.attempt === attempt);
+    if (entry !== undefined) entry.answeredMs = atMs;
   }
 
   ended(attempt: CallAttempt, code: CodeOrOk, fault: Fault | undefined, atMs: number): void {
@@ -51,15 +61,12 @@ export class CallTrail {
         peer,
         why,
         startMs,
-        tookMs: (code === undefined ? tookMs : endMs) - startMs,
+        tookMs: (Number.isNaN(endMs) ? tookMs : endMs) - startMs,
         code: code ?? error?.code ?? "CANCELLED",
         fault,
       };
     });
     const winner = this.#entries.findLast(({ code }) => code === "OK");
-    const first = this.#entries[0];
-    const { stalledUntilMs, lastStallMs } = call.channel.selfBeat.watch;
-    const sentMs = first === undefined ? Number.NaN : call.createdMs + first.startMs;
     return Object.freeze({
       callId: call.id,
       traceId: (call.trace0 | call.trace1 | call.trace2 | call.trace3) === 0 ? undefined : traceOf(call),
@@ -68,21 +75,29 @@ export class CallTrail {
       code: error?.code ?? "OK",
       tookMs,
       deadlineMs: call.deadlineMs - call.createdMs,
-      phasesMs: phasesOf({
-        beganMs: call.createdMs,
-        resolvedMs: call.createdMs,
-        connectedMs: sentMs,
-        openedMs: sentMs,
-        sentMs,
-        answeredMs: Number.NaN,
-        endedMs: nowMs,
-        serverMs: Number.NaN,
-        stalledFromMs: stalledUntilMs - lastStallMs,
-        stalledUntilMs,
-      }),
+      phasesMs: this.#phasesOf(call, attempts, error?.code ?? "OK", tookMs),
       attempts,
       savedBy: error === undefined ? savedBy(attempts, winner?.why) : undefined,
       verdict: error?.verdict ?? goodVerdict(attempts, tookMs),
+    });
+  }
+
+  #phasesOf(
+    { createdMs, channel }: ClientCall,
+    attempts: readonly AttemptRecord[],
+    code: CodeOrOk,
+    endedMs: number,
+  ): CallRecord["phasesMs"] {
+    const deciding = decidingAttempt(attempts, code);
+    const entry = deciding === undefined ? undefined : this.#entries[attempts.indexOf(deciding)];
+    const { stalledUntilMs, lastStallMs } = channel.selfBeat.watch;
+    return phasesOf({
+      placedMs: attempts[0]?.startMs ?? Number.NaN,
+      decidingMs: deciding?.startMs ?? Number.NaN,
+      answeredMs: entry?.answeredMs ?? Number.NaN,
+      endedMs,
+      stalledFromMs: stalledUntilMs - lastStallMs - createdMs,
+      stalledUntilMs: stalledUntilMs - createdMs,
     });
   }
 }

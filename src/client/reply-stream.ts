@@ -185,6 +185,7 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
 
   protected answered(attempt: ClientAttempt): void {
     this.#pump?.commit();
+    this.trail?.answered(attempt, attempt.connection.receivedAtMs - this.createdMs);
     this.source = attempt;
     this.#adopt(attempt);
     this.#tellHeader();

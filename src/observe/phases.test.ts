@@ -1,118 +1,92 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { type AttemptStamps, phasesOf } from "./phases.ts";
+import type { CodeOrOk } from "../call/code.ts";
+import type { AttemptRecord } from "../call/event.ts";
+import { type CallMoments, decidingAttempt, phasesOf } from "./phases.ts";
 
 const NONE = Number.NaN;
-/** 1 ms to resolve, 10 to connect, 2 in the queue, 1 to send, 40 for the server, 6 to receive. */
-const whole: AttemptStamps = {
-  beganMs: 100,
-  resolvedMs: 101,
-  connectedMs: 111,
-  openedMs: 113,
-  sentMs: 114,
-  answeredMs: 154,
-  endedMs: 160,
-  serverMs: NONE,
+/** 3 ms until a peer took it, 20 for an attempt that failed, 40 until the first sign of an answer, 6 to its end. */
+const whole: CallMoments = {
+  placedMs: 3,
+  decidingMs: 23,
+  answeredMs: 63,
+  endedMs: 69,
   stalledFromMs: NONE,
   stalledUntilMs: NONE,
 };
 
-function phases(stamps: Partial<AttemptStamps>): Record<string, number> {
-  return phasesOf({ ...whole, ...stamps });
+function phases(moments: Partial<CallMoments>): Record<string, number> {
+  return phasesOf({ ...whole, ...moments });
 }
 
-describe("the phases of an attempt", () => {
+describe("the phases of a call", () => {
   it("are the times between its moments", () => {
-    assert.deepEqual(phases({}), { resolve: 1, connect: 10, queue: 2, send: 1, server: 40, receive: 6, stall: 0 });
+    assert.deepEqual(phases({}), { queue: 3, earlier: 20, server: 40, receive: 6, stall: 0 });
   });
 
-  it("end with the one in which it ended", () => {
-    const never = { openedMs: NONE, sentMs: NONE, answeredMs: NONE };
-    assert.deepEqual(phases({ ...never, resolvedMs: NONE, connectedMs: NONE }), only({ resolve: 60 }));
-    assert.deepEqual(phases({ ...never, connectedMs: NONE }), only({ resolve: 1, connect: 59 }));
-    assert.deepEqual(phases({ ...never }), only({ resolve: 1, connect: 10, queue: 49 }));
-    assert.deepEqual(phases({ answeredMs: NONE }), only({ resolve: 1, connect: 10, queue: 2, send: 1, server: 46 }));
+  it("are left out where nobody noted when they began: their time is that of the phase before", () => {
+    assert.deepEqual(phases({ answeredMs: NONE }), { queue: 3, earlier: 20, server: 46, stall: 0 });
+    assert.deepEqual(phases({ placedMs: NONE, decidingMs: NONE, answeredMs: NONE }), { queue: 69, stall: 0 });
   });
 
-  it("take no time where a moment was not noted but a later one was: peers that were known, connections that stood", () => {
-    assert.deepEqual(
-      phases({ resolvedMs: NONE, connectedMs: NONE }),
-      only({ queue: 13, send: 1, server: 40, receive: 6 }),
-    );
-    assert.deepEqual(
-      phases({ resolvedMs: 100, connectedMs: 100, openedMs: NONE }),
-      only({ send: 14, server: 40, receive: 6 }),
-    );
-  });
-
-  it("take an answer before the request was out for the end of sending", () => {
-    assert.deepEqual(
-      phases({ sentMs: 158 }),
-      only({ resolve: 1, connect: 10, queue: 2, send: 41, server: 0, receive: 6 }),
-    );
-  });
-
-  it("believe the server's own time, and halve what is left of the wait between the way there and back", () => {
-    assert.deepEqual(
-      phases({ serverMs: 30 }),
-      only({ resolve: 1, connect: 10, queue: 2, send: 6, server: 30, receive: 11 }),
-    );
-  });
-
-  it("believe a server that went on working while it answered, but no more than there was time for", () => {
-    assert.deepEqual(
-      phases({ serverMs: 44 }),
-      only({ resolve: 1, connect: 10, queue: 2, send: 1, server: 44, receive: 2 }),
-    );
-    assert.deepEqual(
-      phases({ serverMs: 9_000 }),
-      only({ resolve: 1, connect: 10, queue: 2, send: 1, server: 46, receive: 0 }),
-    );
-  });
-
-  it("do not believe a time that cannot be: negative, or of an attempt without an answer", () => {
-    assert.deepEqual(phases({ serverMs: -1 }), phases({}));
-    assert.deepEqual(phases({ serverMs: 5, answeredMs: NONE }), phases({ answeredMs: NONE }));
+  it("take no time where they were noted and took none", () => {
+    assert.deepEqual(phases({ decidingMs: 3 }), { queue: 3, earlier: 0, server: 60, receive: 6, stall: 0 });
   });
 
   it("give to our own stall what it took of each", () => {
-    assert.deepEqual(
-      phases({ stalledFromMs: 105, stalledUntilMs: 124 }),
-      only({ resolve: 1, connect: 4, server: 30, receive: 6, stall: 19 }),
-    );
-    assert.deepEqual(phases({ stalledFromMs: 0, stalledUntilMs: 1_000 }), only({ stall: 60 }));
-    assert.deepEqual(phases({ stalledFromMs: 0, stalledUntilMs: 100 }), phases({}));
-    assert.deepEqual(phases({ stalledFromMs: 160, stalledUntilMs: 170 }), phases({}));
+    assert.deepEqual(phases({ stalledFromMs: 13, stalledUntilMs: 33 }), {
+      ...{ queue: 3, earlier: 10, server: 30, receive: 6 },
+      stall: 20,
+    });
+    const none = { queue: 0, earlier: 0, server: 0, receive: 0 };
+    assert.deepEqual(phases({ stalledFromMs: -100, stalledUntilMs: 900 }), { ...none, stall: 69 });
+    assert.deepEqual(phases({ stalledFromMs: -100, stalledUntilMs: 0 }), phases({}));
+    assert.deepEqual(phases({ stalledFromMs: 69, stalledUntilMs: 80 }), phases({}));
   });
 
   it("are never negative and add up to the whole, whatever is missing, late or out of order", () => {
     const moment = fc.oneof(fc.constant(NONE), fc.double({ min: -10, max: 1_010, noNaN: true }));
-    const anyStamps = fc.record({
-      beganMs: fc.double({ min: 0, max: 500, noNaN: true }),
-      resolvedMs: moment,
-      connectedMs: moment,
-      openedMs: moment,
-      sentMs: moment,
+    const anyMoments = fc.record({
+      placedMs: moment,
+      decidingMs: moment,
       answeredMs: moment,
       endedMs: fc.double({ min: 0, max: 1_000, noNaN: true }),
-      serverMs: moment,
       stalledFromMs: moment,
       stalledUntilMs: moment,
     });
     fc.assert(
-      fc.property(anyStamps, (stamps) => {
-        const times = Object.values(phasesOf(stamps));
-        assert.equal(times.length, 7);
-        for (const ms of times) assert.ok(ms >= 0, JSON.stringify(phasesOf(stamps)));
+      fc.property(anyMoments, (moments) => {
+        const times = Object.values(phasesOf(moments));
+        for (const ms of times) assert.ok(ms >= 0, JSON.stringify(phasesOf(moments)));
         const sum = times.reduce((total, ms) => total + ms, 0);
-        assert.ok(Math.abs(sum - Math.max(0, stamps.endedMs - stamps.beganMs)) < 1e-6);
+        assert.ok(Math.abs(sum - moments.endedMs) < 1e-6);
       }),
       { numRuns: 2_000 },
     );
   });
 });
 
-function only(some: Record<string, number>): Record<string, number> {
-  return { resolve: 0, connect: 0, queue: 0, send: 0, server: 0, receive: 0, stall: 0, ...some };
-}
+describe("the attempt that decided a call", () => {
+  const attempt = (startMs: number, tookMs: number, code: CodeOrOk): AttemptRecord => {
+    return { peer: undefined, why: "first", startMs, tookMs, code, fault: undefined };
+  };
+
+  it("is the one that succeeded, whatever was started after it", () => {
+    const attempts = [attempt(0, 30, "UNAVAILABLE"), attempt(5, 40, "OK"), attempt(20, 25, "CANCELLED")];
+    assert.equal(decidingAttempt(attempts, "OK"), attempts[1]);
+  });
+
+  it("is the last to end as the call did, and the youngest of several that ended together", () => {
+    const failed = [attempt(0, 40, "INTERNAL"), attempt(20, 10, "INTERNAL"), attempt(25, 15, "CANCELLED")];
+    assert.equal(decidingAttempt(failed, "INTERNAL"), failed[0]);
+    const late = [attempt(0, 100, "DEADLINE_EXCEEDED"), attempt(60, 40, "DEADLINE_EXCEEDED")];
+    assert.equal(decidingAttempt(late, "DEADLINE_EXCEEDED"), late[1]);
+  });
+
+  it("is the last to end if none ended as the call did, and nobody if there was none", () => {
+    const attempts = [attempt(0, 30, "UNAVAILABLE"), attempt(5, 10, "INTERNAL")];
+    assert.equal(decidingAttempt(attempts, "DEADLINE_EXCEEDED"), attempts[0]);
+    assert.equal(decidingAttempt([], "CANCELLED"), undefined);
+  });
+});

@@ -7,7 +7,7 @@ import type { AttemptRecord, AttemptWhy, CallRecord, SavedBy } from "../../call/
 import type { Fault } from "../../call/fault.ts";
 import { hexOf } from "../../call/ids.ts";
 import type { Peer } from "../../call/peer.ts";
-import { phasesOf } from "../../observe/phases.ts";
+import { decidingAttempt, phasesOf } from "../../observe/phases.ts";
 import type { AnyAttempt } from "./protected-attempt.ts";
 import type { ProtectedCall } from "./protected-call.ts";
 
@@ -67,8 +67,6 @@ export class ProtectedTrail {
         fault,
       };
     });
-    const { stalledUntilMs, lastStallMs } = plan.protection.beat.watch;
-    const firstMs = attempts[0] === undefined ? Number.NaN : createdMs + attempts[0].startMs;
     return Object.freeze({
       callId: call.callId,
       traceId: scope === undefined ? undefined : traceOf(scope),
@@ -77,23 +75,31 @@ export class ProtectedTrail {
       code: error?.code ?? "OK",
       tookMs,
       deadlineMs: deadlineMs - createdMs,
-      phasesMs: phasesOf({
-        beganMs: createdMs,
-        resolvedMs: createdMs,
-        connectedMs: createdMs,
-        openedMs: createdMs,
-        sentMs: firstMs,
-        answeredMs: Number.NaN,
-        endedMs: nowMs,
-        serverMs: Number.NaN,
-        stalledFromMs: stalledUntilMs - lastStallMs,
-        stalledUntilMs,
-      }),
+      phasesMs: phasesInMs(call, attempts, error?.code ?? "OK", tookMs),
       attempts,
       savedBy: error === undefined ? savedBy(attempts) : undefined,
       verdict: error?.verdict ?? goodVerdict(attempts, tookMs),
     });
   }
+}
+
+/** Work gives no sign before its end: receiving is not measured. */
+function phasesInMs(
+  call: ProtectedCall,
+  attempts: readonly AttemptRecord[],
+  code: CodeOrOk,
+  endedMs: number,
+): CallRecord["phasesMs"] {
+  const { createdMs } = call.fixTimes();
+  const { stalledUntilMs, lastStallMs } = call.plan.protection.beat.watch;
+  return phasesOf({
+    placedMs: attempts[0]?.startMs ?? Number.NaN,
+    decidingMs: decidingAttempt(attempts, code)?.startMs ?? Number.NaN,
+    answeredMs: Number.NaN,
+    endedMs,
+    stalledFromMs: stalledUntilMs - lastStallMs - createdMs,
+    stalledUntilMs: stalledUntilMs - createdMs,
+  });
 }
 
 function savedBy(attempts: readonly AttemptRecord[]): SavedBy | undefined {
