@@ -12,7 +12,6 @@ import type { Effect } from "../call/method.ts";
 import type { Peer } from "../call/peer.ts";
 import type { Reason } from "../call/reason.ts";
 import { type CallScope, type ScopeChild, scopes } from "../call/scope.ts";
-import { OUTCOME_OK } from "../policy/detect/outlier.ts";
 import {
   codeBits,
   decideRepeat,
@@ -26,7 +25,8 @@ import type { AttemptOwner, ClientAttempt } from "../wire/transport/client-attem
 import type { Timer } from "../world/timers.ts";
 import { type AttemptWhy, CallAttempt } from "./call-attempt.ts";
 import { CallBase } from "./call-base.ts";
-import { faultOf, judgementOf } from "./attempt-fault.ts";
+import { faultOf } from "./attempt-fault.ts";
+import { noteAnswer, noteFailure, noteLate, noteSuccess, tellEnd } from "./attempt-notes.ts";
 import { CallTrail } from "./call-trail.ts";
 import type { ChannelCore, NoPeer } from "./channel-core.ts";
 import type { ClientMethod } from "./client-method.ts";
@@ -36,7 +36,6 @@ import type { CallOptions } from "./options.ts";
 import { suffer } from "./ordeal.ts";
 import { payloadHash } from "./payload-hash.ts";
 import type { HedgeMoment } from "./policy/resolved-policy.ts";
-import { BEAT_MS } from "./self-beat.ts";
 
 /** A call that finds no peer waits so long at most. */
 const PLACE_TIMEOUT_MS = 10_000;
@@ -46,14 +45,9 @@ const UNKNOWN_LOOK_MS = 100;
 const ASK_AGAIN_MS_MAX = 1_000;
 /** A timer that comes so late found this process busy: the answer may lie in the socket, unread. */
 const LATE_MS = 2;
-/** A peer that asks not to be called for longer is asked again after this. */
-const PUSHBACK_MAX_MS = 30_000;
 
 /** A call under which a connection has died waits so long for a peer that has no other such call. */
 const ALONE_MS = 250;
-
-/** A call that is repeated without end keeps its latest faults. */
-const FAULTS_MAX = 100;
 
 /** An attempt whose token is being asked for. It counts as in flight. */
 interface PendingStart {
@@ -508,10 +502,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (this.isReplyStream) {
       // Whoever answers first is the one whose replies are read.
       const nowMs = attempt.connection.receivedAtMs;
-      const { state } = this.method;
-      attempt.peer.answered(attempt, nowMs);
-      state.sample(nowMs, nowMs - attempt.startedMs);
-      this.channel.detector?.observe(attempt.peer.record, state.index, OUTCOME_OK, nowMs - attempt.startedMs, nowMs);
+      noteAnswer(this, attempt, nowMs);
       this.#copyAtMs = Infinity;
       // From here on the stream takes the time that it takes.
       this.#attemptByMs = Infinity;
@@ -532,12 +523,14 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (this.isOver) return;
     const nowMs = attempt.connection.receivedAtMs;
     if (attempt.code === 0) {
-      this.#noteSuccess(attempt, nowMs);
+      noteSuccess(this, attempt, nowMs);
+      if (this.method.state.knownGood.isDue(nowMs)) this.#noteGood(nowMs);
+      this.#remove(attempt);
       // The winner is taken out: whatever is still in flight has lost.
       if (this.#inFlight > 0) this.#cancelAttempts(attempt);
       this.#leave();
       this.last = attempt;
-      this.#tellSuccess(attempt, nowMs);
+      tellEnd(this, attempt, "OK", attempt.observed, nowMs);
       this.method.state.counters.ended(
         nowMs,
         true,
@@ -550,34 +543,6 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       return;
     }
     this.#attemptFailed(attempt);
-  }
-
-  #noteSuccess(attempt: CallAttempt, nowMs: number): void {
-    const { peer } = attempt;
-    const { state } = this.method;
-    if (!this.isReplyStream) {
-      const tookMs = nowMs - attempt.startedMs;
-      peer.answered(attempt, nowMs);
-      state.sample(nowMs, tookMs);
-      peer.pace.sample(tookMs, nowMs);
-      this.channel.detector?.observe(peer.record, state.index, OUTCOME_OK, tookMs, nowMs);
-    }
-    peer.ended(attempt);
-    if (state.knownGood.isDue(nowMs)) this.#noteGood(nowMs);
-    peer.counters.attemptEnded(nowMs, true);
-    state.counters.attemptEnded(nowMs, true);
-    state.throttleOf(this.priority)?.accepted(nowMs);
-    this.#remove(attempt);
-  }
-
-  #tellSuccess(attempt: CallAttempt, nowMs: number): void {
-    const { peer, observed: fault } = attempt;
-    this.trail?.ended(attempt, "OK", fault, nowMs - this.createdMs);
-    if (this.channel.events.hears("attempt.ended")) {
-      const tookMs = nowMs - attempt.startedMs;
-      const told = { callId: this.id, peer: peer.describe(), code: "OK", tookMs, fault } as const;
-      this.channel.events.emit("attempt.ended", nowMs, told);
-    }
   }
 
   #noteGood(nowMs: number): void {
@@ -649,7 +614,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.#remove(attempt);
     if (attempt.reached === "no") this.#unreached += 1;
     else this.counted += 1;
-    const isMarked = this.#noteFailure(attempt, code, nowMs);
+    const isMarked = noteFailure(this, attempt, code, nowMs);
     // A listener may have cancelled it.
     if (this.isOver) return;
     if (isMarked && !this.#isKnownGood(attempt, nowMs)) {
@@ -745,83 +710,12 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     return false;
   }
 
-  /** How long this process stood still since the attempt began, at most: the beat that showed it was due after it had begun. */
-  #stalledMs({ startedMs }: CallAttempt, nowMs: number): number {
-    // Of a stall that is not over, the call's own timer may be the first to tell.
-    if (nowMs - this.deadlineMs > BEAT_MS) return nowMs - startedMs;
-    const { stalledUntilMs, lastStallMs } = this.channel.selfBeat.watch;
-    return stalledUntilMs >= startedMs ? lastStallMs + BEAT_MS : 0;
-  }
-
-  /** Tells those who form opinions. True: the connection died without a word while the call was on it. */
-  #noteFailure(attempt: CallAttempt, code: Code, nowMs: number): boolean {
-    const { channel } = this;
-    const { peer } = attempt;
-    const { state } = this.method;
-    const judgement = judgementOf(attempt, code, nowMs, state.p99Ms(nowMs), this.#stalledMs(attempt, nowMs));
-    if (attempt.fault === "attempt-timeout") (attempt.connection.watcher as ConnectionWatch).gaveUp(attempt);
-    // A stream for which one connection had no slot says nothing of what the service can take: the call goes elsewhere (gRFC A6).
-    if (attempt.fault !== "stream-refused") {
-      if (judgement.countsAsLoad) state.refused(this.priority, nowMs);
-      else state.throttleOf(this.priority)?.accepted(nowMs);
-    }
-    // Whose callee it was does not matter to the choice, nor whether it was a refusal: a peer that fails at once must not look like the fastest.
-    if (judgement.blame !== "caller" && judgement.blame !== "this-process") peer.failed(attempt, nowMs);
-    peer.ended(attempt);
-    peer.counters.attemptEnded(nowMs, false);
-    state.counters.attemptEnded(nowMs, false);
-    const { retryAfterMs } = attempt;
-    // What a handler says of this call, of a caller's quota for instance, is not said of the peer.
-    const isOfPeer = attempt.reached === "no" || code === "UNAVAILABLE";
-    if (retryAfterMs !== undefined && retryAfterMs > 0 && isOfPeer) {
-      peer.pushbackUntilMs = Math.max(peer.pushbackUntilMs, nowMs + Math.min(retryAfterMs, PUSHBACK_MAX_MS));
-    }
-    const fault = faultOf(attempt, code, judgement.blame, nowMs - this.createdMs);
-    this.#keep(fault);
-    this.trail?.ended(attempt, code, fault, nowMs - this.createdMs);
-    if (channel.events.isHeard) {
-      const tookMs = nowMs - attempt.startedMs;
-      channel.events.emit("attempt.ended", nowMs, { callId: this.id, peer: peer.describe(), code, tookMs, fault });
-    }
-    const { detector } = channel;
-    if (attempt.fault === "corrupt") this.#noteCorruption(peer, nowMs);
-    // A connection that is lost is one fact, however many calls were on it.
-    const isNews = attempt.reason !== "CONNECTION_LOST" || !attempt.connection.isLossNoted;
-    if (attempt.reason === "CONNECTION_LOST") attempt.connection.isLossNoted = true;
-    const tookMs = nowMs - attempt.startedMs;
-    if (isNews && detector?.observe(peer.record, state.index, judgement.outcome, tookMs, nowMs) === true) {
-      channel.tick.sweepNow(nowMs);
-    }
-    return attempt.reason === "CONNECTION_LOST" && !attempt.connection.hasGoneAway && !attempt.connection.isCondemned;
-  }
-
-  #keep(fault: Fault): void {
-    const faults = (this.faults ??= []);
-    if (faults.length >= FAULTS_MAX) faults.shift();
-    faults.push(fault);
-  }
-
   /** Requests like it were answered lately: the connection did not die of it. */
   #isKnownGood(attempt: CallAttempt, nowMs: number): boolean {
     const only = this.onlyRequest;
     if (only === undefined) return false;
     const { hash, bytes } = payloadHash(this.requestCodec, only.message);
     return this.method.state.knownGood.excuses(hash, bytes, attempt.peer.target.id, nowMs);
-  }
-
-  /** One altered message is bad luck; several from one peer in a minute are its memory, or the way to it. */
-  #noteCorruption(peer: ClientPeer, nowMs: number): void {
-    const { channel } = this;
-    const state = channel.switches.get("corruption");
-    if (state === "off" || !peer.corruption.failed(nowMs)) return;
-    const why = "messages were altered again and again";
-    if (state === "on") {
-      channel.detector?.charge(peer.record, why, nowMs);
-      channel.tick.sweepNow(nowMs);
-    } else if (channel.events.isHeard) {
-      const told = { peer: peer.describe(), kind: "ejected", why, untilMs: nowMs, isEnforced: false } as const;
-      channel.events.emit("ejection", nowMs, told);
-    }
   }
 
   /** It was on two connections that died without a word: it is not sent to a third. */
@@ -1004,33 +898,9 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const text = this.#whereText(nowMs);
     const { attempt } = this;
     // Those that still have the call have had their time.
-    if (attempt !== undefined) this.#noteLate(attempt, nowMs);
-    for (const other of this.#others ?? []) if (!this.isOver) this.#noteLate(other, nowMs);
+    if (attempt !== undefined) noteLate(this, attempt, nowMs);
+    for (const other of this.#others ?? []) if (!this.isOver) noteLate(this, other, nowMs);
     this.endWith("DEADLINE_EXCEEDED", text, "DEADLINE", undefined);
-  }
-
-  #noteLate(attempt: CallAttempt, nowMs: number): void {
-    const { channel } = this;
-    const { state } = this.method;
-    const judgement = judgementOf(
-      attempt,
-      "DEADLINE_EXCEEDED",
-      nowMs,
-      state.p99Ms(nowMs),
-      this.#stalledMs(attempt, nowMs),
-    );
-    const fault = faultOf(attempt, "DEADLINE_EXCEEDED", judgement.blame, nowMs - this.createdMs, "deadline");
-    this.#keep(fault);
-    this.trail?.ended(attempt, "DEADLINE_EXCEEDED", fault, nowMs - this.createdMs);
-    state.sample(nowMs, nowMs - attempt.startedMs);
-    (attempt.connection.watcher as ConnectionWatch).gaveUp(attempt);
-    if (judgement.blame === "peer" || judgement.blame === "network") attempt.peer.failed(attempt, nowMs);
-    attempt.peer.counters.attemptEnded(nowMs, false);
-    state.counters.attemptEnded(nowMs, false);
-    const tookMs = nowMs - attempt.startedMs;
-    if (channel.detector?.observe(attempt.peer.record, state.index, judgement.outcome, tookMs, nowMs) === true) {
-      channel.tick.sweepNow(nowMs);
-    }
   }
 
   /** An explicit `attemptTimeoutMs` has passed: the attempt is cancelled and counts as failed. */
