@@ -132,7 +132,6 @@ export class ChannelCore implements PickGate<ClientPeer> {
   #mayProve: boolean;
   #plainNext: number;
   readonly #methods: Map<string, MethodState>;
-  readonly #budgets: Map<string, RetryBudget>;
   #openCalls: number;
   #onIdle: (() => void) | undefined;
   #isStarted: boolean;
@@ -141,15 +140,15 @@ export class ChannelCore implements PickGate<ClientPeer> {
   #spreadUntilMs: number;
   #stopDiscovery: (() => void) | undefined;
   readonly #stopStalls: () => void;
-  readonly #stopSwitches: () => void;
+  readonly #stopSwitches: (() => void) | undefined;
   readonly #waiting: WaitingCalls;
   readonly #startWaiting: (call: ClientCall, peer: ClientPeer) => void;
-  readonly #parked: Set<ClientCall>;
+  #parked: Set<ClientCall> | undefined;
   /** Removed, and not yet without calls. */
-  readonly #leaving: Set<ClientPeer>;
+  #leaving: Set<ClientPeer> | undefined;
   /** Keeps the process alive while calls wait for a peer. */
   #hold: Timer | undefined;
-  readonly #readyListeners: Set<() => void>;
+  #readyListeners: Set<() => void> | undefined;
 
   constructor(facts: ChannelFacts) {
     const runtime = runtimeOf(facts.world);
@@ -192,7 +191,6 @@ export class ChannelCore implements PickGate<ClientPeer> {
     this.#mayProve = false;
     this.#plainNext = 0;
     this.#methods = new Map();
-    this.#budgets = new Map();
     this.#openCalls = 0;
     this.#onIdle = undefined;
     this.#isStarted = false;
@@ -204,14 +202,15 @@ export class ChannelCore implements PickGate<ClientPeer> {
       this.stopWaiting(call);
       call.startOn(peer);
     };
-    this.#parked = new Set();
-    this.#leaving = new Set();
+    this.#parked = undefined;
+    this.#leaving = undefined;
     this.#hold = undefined;
-    this.#readyListeners = new Set();
+    this.#readyListeners = undefined;
     this.peers = [];
     this.tick = new ChannelTick(this);
     this.#readSwitches();
-    this.#stopSwitches = this.switches.onChange(() => this.#readSwitches());
+    // A board of its own is in nobody's hands.
+    this.#stopSwitches = facts.switches?.onChange(() => this.#readSwitches());
     this.#stopStalls = this.selfBeat.onStall((stallMs) => {
       if (this.events.isHeard) this.events.emit("stall", this.nowMs(), { stallMs });
     });
@@ -252,11 +251,8 @@ export class ChannelCore implements PickGate<ClientPeer> {
   methodState(info: MethodInfo): MethodState {
     let state = this.#methods.get(info.path);
     if (state === undefined) {
-      let budget = this.#budgets.get(info.service);
-      if (budget === undefined) {
-        budget = new RetryBudget(this.facts.budget);
-        this.#budgets.set(info.service, budget);
-      }
+      const sibling = this.methodStates.find(({ info: { service } }) => service === info.service);
+      const budget = sibling?.budget ?? new RetryBudget(this.facts.budget);
       state = new MethodState(info, this.#methods.size, budget, this.facts.throttle);
       this.#methods.set(info.path, state);
     }
@@ -299,7 +295,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
     for (const peer of removed) {
       peer.isRemoved = true;
       this.detector?.remove(peer.record);
-      this.#leaving.add(peer);
+      (this.#leaving ??= new Set()).add(peer);
       peer.refresh();
       peer.health?.stop();
       peer.link.close(true);
@@ -344,14 +340,14 @@ export class ChannelCore implements PickGate<ClientPeer> {
 
   /** A connection of a removed peer has ended: it may have been the last. */
   peerLeft(peer: ClientPeer): void {
-    if (peer.link.connectionCount === 0) this.#leaving.delete(peer);
+    if (peer.link.connectionCount === 0) this.#leaving?.delete(peer);
   }
 
   /** Readiness or opinion has changed. */
   peerChanged(peer: ClientPeer, mayPlace: boolean): void {
     this.#isBalancerStale = true;
     if (!peer.isReady && !this.isAnyReady) for (const { link } of this.peers) link.nobodyReady();
-    for (const listener of [...this.#readyListeners]) listener();
+    this.#tellReadiness();
     if (this.events.isHeard) {
       const { health, why } = healthOf(peer, this.nowMs());
       this.events.emit("peer.changed", this.nowMs(), { peer: peer.describe(), health, why });
@@ -360,7 +356,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
   }
 
   peerReady(peer: ClientPeer): void {
-    for (const listener of [...this.#readyListeners]) listener();
+    this.#tellReadiness();
     if (this.#waiting.count === 0) return;
     peer.link.wantRoom(true);
     // Who was ready first would get all calls that wait, and might be the one that is ill: the others' first dials have a moment to end.
@@ -377,7 +373,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
   }
 
   peerFailed(): void {
-    for (const listener of [...this.#readyListeners]) listener();
+    this.#tellReadiness();
     const hopeless = this.#unreachable();
     if (hopeless === undefined) return;
     this.#giveUp(hopeless);
@@ -554,16 +550,21 @@ export class ChannelCore implements PickGate<ClientPeer> {
 
   /** A call that stands neither in the queue nor on a connection: it waits for a token, or between two attempts. */
   park(call: ClientCall): void {
-    this.#parked.add(call);
+    (this.#parked ??= new Set()).add(call);
   }
   unpark(call: ClientCall): void {
-    this.#parked.delete(call);
+    this.#parked?.delete(call);
   }
 
   /** Tells of each change that may matter to one who waits for readiness. */
   onChange(listener: () => void): () => void {
-    this.#readyListeners.add(listener);
-    return () => this.#readyListeners.delete(listener);
+    const listeners = (this.#readyListeners ??= new Set());
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  #tellReadiness(): void {
+    if (this.#readyListeners !== undefined) for (const listener of [...this.#readyListeners]) listener();
   }
 
   /** Takes no more calls. Those in flight end by themselves if `isGentle`. */
@@ -572,16 +573,16 @@ export class ChannelCore implements PickGate<ClientPeer> {
       this.isClosed = true;
       this.#stopDiscovery?.();
       this.#stopStalls();
-      this.#stopSwitches();
+      this.#stopSwitches?.();
       this.tick.stop();
       this.#giveUp(CLOSED);
     }
-    if (!isGentle) for (const call of [...this.#parked]) call.unplaced(CLOSED);
-    for (const { health, link } of [...this.peers, ...this.#leaving]) {
+    if (!isGentle) for (const call of [...(this.#parked ?? [])]) call.unplaced(CLOSED);
+    for (const { health, link } of [...this.peers, ...(this.#leaving ?? [])]) {
       health?.stop();
       link.close(isGentle);
     }
-    for (const listener of [...this.#readyListeners]) listener();
+    this.#tellReadiness();
   }
 }
 

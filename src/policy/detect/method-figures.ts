@@ -7,8 +7,6 @@ import { OUTCOME_LATE, OUTCOME_OK, OUTCOME_RAISED, OUTCOME_TRANSPORT } from "./o
 /** Slices of the window of outcomes; the detector says which one is now. */
 export const SLICES = 6;
 export const SLICE_MS = 5_000;
-/** Outcomes are 0..4, so a slice has eight counters. */
-const SLICE_SHIFT = 3;
 
 /** Latencies lie in 16 us .. 67 s, eight buckets to each doubling: a bucket is at most an eighth wide. */
 const LEAST_US = 16;
@@ -28,6 +26,8 @@ const PAST_MS = 60_000;
 
 /** So many are kept in one small integer before they are worth a histogram of 0.7 KiB: a client of a call now and then has no median. */
 const EARLY_MAX = 3;
+/** A slice of nothing; only zeros are written here. */
+const NO_COUNTS: number[] = [0, 0, 0, 0, 0];
 /** A histogram of nothing; only zeros are written here. */
 const NONE = new Uint32Array(BUCKETS);
 
@@ -35,8 +35,8 @@ const NONE = new Uint32Array(BUCKETS);
 export class MethodFigures {
   /** The detector's number of the method. */
   readonly slot: number;
-  /** `slice * 8 + outcome`. */
-  readonly counts: Uint32Array;
+  /** By slice, then by outcome (0..4); {@link NO_COUNTS} where nothing was counted. Plain arrays: typed ones so short are larger. */
+  private readonly slices: number[][];
   /** Which run of faults `runRaised` belongs to: `PeerRecord.runId` then. */
   runId: number;
   /** Codes raised by this method's handler in that run. */
@@ -62,7 +62,7 @@ export class MethodFigures {
 
   constructor(slot: number, nowMs: number) {
     this.slot = slot;
-    this.counts = new Uint32Array(SLICES << SLICE_SHIFT);
+    this.slices = [NO_COUNTS, NO_COUNTS, NO_COUNTS, NO_COUNTS, NO_COUNTS, NO_COUNTS];
     this.runId = -1;
     this.runRaised = 0;
     this.isTouched = false;
@@ -80,8 +80,12 @@ export class MethodFigures {
   }
 
   count(slice: number, outcome: number): void {
-    const at = (slice << SLICE_SHIFT) | outcome;
-    this.counts[at] = (this.counts[at] ?? 0) + 1;
+    let counts = this.slices[slice] as number[];
+    if (counts === NO_COUNTS) {
+      counts = [0, 0, 0, 0, 0];
+      this.slices[slice] = counts;
+    }
+    counts[outcome] = (counts[outcome] as number) + 1;
   }
 
   /** A latency in milliseconds; what is no number >= 0 is ignored. */
@@ -105,12 +109,13 @@ export class MethodFigures {
 
   /** The slice begins anew. */
   clearSlice(slice: number): void {
-    this.counts.fill(0, slice << SLICE_SHIFT, (slice + 1) << SLICE_SHIFT);
+    // Those of no slice are zeros already.
+    this.slices[slice]?.fill(0);
   }
 
   /** The slice's late outcomes were not the peer's fault. */
   excuseLate(slice: number): void {
-    this.counts[(slice << SLICE_SHIFT) | OUTCOME_LATE] = 0;
+    (this.slices[slice] as number[])[OUTCOME_LATE] = 0;
   }
 
   /** Sums the window up into `calls` and `faults`. */
@@ -148,7 +153,7 @@ export class MethodFigures {
 
   /** Forgets everything but the past: a peer that returns needs the full evidence again. */
   clear(nowMs: number): void {
-    this.counts.fill(0);
+    for (const counts of this.slices) counts.fill(0);
     this.filling.fill(0);
     this.before.fill(0);
     this.fillingCount = 0;
@@ -173,7 +178,7 @@ export class MethodFigures {
 
   private sum(outcome: number): number {
     let sum = 0;
-    for (let at = outcome; at < this.counts.length; at += 1 << SLICE_SHIFT) sum += this.counts[at] ?? 0;
+    for (let slice = 0; slice < SLICES; slice += 1) sum += this.slices[slice]?.[outcome] ?? 0;
     return sum;
   }
 
