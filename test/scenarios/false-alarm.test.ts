@@ -6,11 +6,32 @@ import { steadyLoad } from "./steady-load.ts";
 
 /**
  * The rule itself is played for 1,000 hours in src/policy/detect/suspicion-accuracy.test.ts; this is the whole stack, for as long as CPU
- * allows. `HOLDFAST_SCENARIO_HOURS` says how long at 10 calls/s; at 1 call/s it is ten times that, for the same work.
+ * allows: each test's name says how long. `HOLDFAST_SCENARIO_HOURS` makes all of them that many times as long; under CI it is 4.
  */
-const HOURS = Number(process.env["HOLDFAST_SCENARIO_HOURS"] ?? 1);
+const LONGER = Number(process.env["HOLDFAST_SCENARIO_HOURS"] ?? (process.env["CI"] === undefined ? 1 : 4));
 const HOUR_MS = 3_600_000;
 const PER_100_HOURS_MAX = 10;
+
+interface Played {
+  readonly peers: number;
+  /** Calls a second to each peer. */
+  readonly perPeerPerSecond: number;
+  readonly minutes: number;
+}
+
+/** 36,000 to 120,000 calls each. With several peers an alarm is counted for each hour of a peer. */
+const PLAYED: readonly Played[] = [
+  { peers: 1, perPeerPerSecond: 1, minutes: 600 },
+  { peers: 1, perPeerPerSecond: 10, minutes: 60 },
+  { peers: 1, perPeerPerSecond: 1_000, minutes: 2 },
+  { peers: 2, perPeerPerSecond: 10, minutes: 30 },
+  { peers: 3, perPeerPerSecond: 10, minutes: 20 },
+  { peers: 5, perPeerPerSecond: 1, minutes: 120 },
+  { peers: 5, perPeerPerSecond: 10, minutes: 12 },
+  { peers: 5, perPeerPerSecond: 1_000, minutes: 0.4 },
+  { peers: 50, perPeerPerSecond: 1, minutes: 12 },
+  { peers: 50, perPeerPerSecond: 10, minutes: 2 },
+];
 
 interface Alarms {
   readonly condemned: number;
@@ -21,19 +42,20 @@ interface Alarms {
   readonly slowestMs: number;
 }
 
-/** A peer that is there all the time, behind links that lose segments as TCP shows it: bytes come late, and in order. */
-async function callOverLossyLinks(lossShare: number, perSecond: number, hours: number): Promise<Alarms> {
+/** Peers that are there all the time, behind links that lose segments as TCP shows it: bytes come late, and in order. */
+async function callOverLossyLinks(lossShare: number, played: Played): Promise<Alarms> {
+  const { peers, perPeerPerSecond, minutes } = played;
   await using cluster = createCluster({ seed: 1, link: { lossShare } });
-  cluster.serve("shop", 1, (server) => probe(server));
-  const client = cluster.client(SafeProbe, "shop");
+  cluster.serve("shop", peers, (server) => probe(server));
+  const client = cluster.client(SafeProbe, "shop", { balance: "round-robin" });
   const heard = { condemned: 0, suspected: 0, ejection: 0 };
   for (const name of ["condemned", "suspected", "ejection"] as const) {
     client.$on(name, () => {
       heard[name] += 1;
     });
   }
-  const load = steadyLoad(cluster.world, perSecond, () => client.unary({}));
-  await cluster.advance(hours * HOUR_MS);
+  const load = steadyLoad(cluster.world, perPeerPerSecond * peers, () => client.unary({}));
+  await cluster.advance((minutes * HOUR_MS) / 60);
   load.stop();
   await cluster.settle(load.drained());
   const { begun, failures, slowestMs } = load.tally;
@@ -41,20 +63,32 @@ async function callOverLossyLinks(lossShare: number, perSecond: number, hours: n
   return { condemned, suspected, ejected: ejection, failures: failures.map(String), calls: begun, slowestMs };
 }
 
-for (const perSecond of [1, 10]) {
-  it(`condemns a peer behind 1 % loss at most ${PER_100_HOURS_MAX} times in 100 hours, and loses no call, at ${perSecond} calls/s`, async (context) => {
-    const hours = (HOURS * 10) / perSecond;
-    const alarms = await callOverLossyLinks(0.01, perSecond, hours);
-    const { condemned, suspected, ejected, failures, calls, slowestMs } = alarms;
-    context.diagnostic(`${hours} hours, ${calls} calls: ${suspected} times suspected, ${condemned} condemned`);
+function timeText(minutes: number): string {
+  return minutes < 5 ? `${Math.round(minutes * 60)} s` : `${Math.round(minutes)} min`;
+}
+
+for (const { peers, perPeerPerSecond, minutes } of PLAYED) {
+  const played = { peers, perPeerPerSecond, minutes: minutes * LONGER };
+  const who = peers === 1 ? "a peer" : `${peers} peers`;
+  // So busy a connection loses ten segments a second, each of which holds back all that is behind it for 200 ms: for seconds a peer really is
+  // slower than the others, and calls go to those meanwhile.
+  const isBusy = perPeerPerSecond >= 1_000 && peers > 1;
+  const rate = perPeerPerSecond.toLocaleString("en");
+  it(`condemns ${who} behind 1 % loss at most ${PER_100_HOURS_MAX} times in 100 peer-hours${isBusy ? "" : ", ejects none"} and loses no call, at ${rate} calls/s to each: ${timeText(played.minutes)} played`, async (context) => {
+    const { condemned, suspected, ejected, failures, calls, slowestMs } = await callOverLossyLinks(0.01, played);
+    const hours = (played.minutes * peers) / 60;
+    context.diagnostic(
+      `${hours} peer-hours, ${calls} calls: ${suspected} times suspected, ${condemned} condemned, ${ejected} ejections and returns, slowest ${slowestMs} ms`,
+    );
     assert.ok(condemned * 100 <= PER_100_HOURS_MAX * hours, `${condemned} times in ${hours} hours`);
-    assert.equal(ejected, 0);
+    if (!isBusy) assert.equal(ejected, 0);
     assert.deepEqual(failures, []);
-    assert.ok(slowestMs > 200, "a segment was lost");
+    // One peer's late segment is waited for; where there are others, a copy may have been faster.
+    if (peers === 1) assert.ok(slowestMs > 200, "a segment was lost");
   });
 }
 
 it("is a scenario that shows wrong condemnations where loss is worse: some in an hour at 20 %", async () => {
-  const { condemned } = await callOverLossyLinks(0.2, 2, 1);
+  const { condemned } = await callOverLossyLinks(0.2, { peers: 1, perPeerPerSecond: 2, minutes: 60 });
   assert.ok(condemned > 0);
 });
