@@ -608,7 +608,7 @@ export function healthOf(peer: ClientPeer, nowMs: number): { readonly health: Pe
     };
   }
   if (record.isEjected) return { health: "ejected", why: record.why };
-  if (peer.suspects > 0 && !peer.isHealthy) return { health: "suspect", why: "it is silent while calls wait for it" };
+  if (peer.isSuspect) return { health: "suspect", why: "it is silent while calls wait for it" };
   if (nowMs < peer.pushbackUntilMs) {
     return { health: "ready", why: `asked not to be called for ${Math.round(peer.pushbackUntilMs - nowMs)} ms` };
   }

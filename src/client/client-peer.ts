@@ -39,8 +39,8 @@ export class ClientPeer extends Candidate implements LinkOwner {
   isRemoved: boolean;
   /** Its silence says something: it does not share our event loop. */
   readonly isWatched: boolean;
-  /** Connections that are suspected. */
-  suspects: number;
+  /** Every connection that takes calls is silent while it owes an answer. */
+  isSuspect: boolean;
   /** Attempts here of calls under which a connection has died before: one at most, as long as that can be waited for. */
   marked: number;
   hasBeenReady: boolean;
@@ -64,7 +64,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
     this.health = channel.health === undefined ? undefined : new HealthWatch(this, channel.health.request);
     this.isRemoved = false;
     this.isWatched = options.reuseCheckMs !== Infinity;
-    this.suspects = 0;
+    this.isSuspect = false;
     this.marked = 0;
     this.hasBeenReady = false;
     this.sinceMs = nowMs;
@@ -102,8 +102,8 @@ export class ClientPeer extends Candidate implements LinkOwner {
   refresh(mayPlace: boolean = true): void {
     const isConnected = this.link.state === "ready" && !this.isRemoved;
     const isReady = this.health === undefined ? isConnected : this.#mayServe(this.health, isConnected);
-    const isSuspect = this.suspects > 0 && this.suspects >= this.link.connections.length;
-    const isHealthy = !this.record.isEjected && !isSuspect;
+    this.isSuspect = this.#areAllSilent();
+    const isHealthy = !this.record.isEjected && !this.isSuspect;
     if (isReady === this.isReady && isHealthy === this.isHealthy) return;
     const nowMs = this.channel.nowMs();
     // Whoever comes back is given its share step by step.
@@ -115,6 +115,21 @@ export class ClientPeer extends Candidate implements LinkOwner {
     this.isReady = isReady;
     this.isHealthy = isHealthy;
     this.channel.peerChanged(this, mayPlace);
+  }
+
+  /** Those that drain do not count: no call goes there. Where none is left, nothing new is known. */
+  #areAllSilent(): boolean {
+    if (!this.#isAnyOpen) return this.isSuspect;
+    return this.link.connections.every(
+      ({ isClosed, watcher }) => isClosed || (watcher as ConnectionWatch | undefined)?.isSuspect === true,
+    );
+  }
+  get #isAnyOpen(): boolean {
+    return this.link.connections.some(({ isClosed }) => !isClosed);
+  }
+  /** Those that are left may all be silent. If none is, `linkLost` comes. */
+  #oneLess(): void {
+    if (this.#isAnyOpen) this.refresh();
   }
 
   /** Asks what it says of itself, from now on. */
@@ -196,10 +211,12 @@ export class ClientPeer extends Candidate implements LinkOwner {
   }
   connectionDraining(): void {
     this.health?.look();
+    this.#oneLess();
   }
   connectionEnded(connection: ClientConnection, text: string, wasReady: boolean): void {
     (connection.watcher as ConnectionWatch | undefined)?.stop();
     this.health?.look();
+    this.#oneLess();
     this.channel.connectionChanged(this, "closed", wasReady ? text : `it was not made: ${text}`);
     if (this.isRemoved) this.channel.peerLeft(this);
   }

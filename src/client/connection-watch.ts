@@ -142,11 +142,15 @@ export class ConnectionWatch extends WheelEntry implements SuspicionFacts {
     return entry as CallAttempt | undefined;
   }
 
+  /** Silent, while it owes an answer. */
+  get isSuspect(): boolean {
+    return this.#isSuspect;
+  }
+
   #setSuspect(isSuspect: boolean): void {
     if (isSuspect === this.#isSuspect) return;
     this.#isSuspect = isSuspect;
     const peer = this.#peer;
-    peer.suspects += isSuspect ? 1 : -1;
     if (isSuspect) peer.channel.suspected(peer, peer.channel.nowMs() - this.#connection.receivedAtMs);
     peer.refresh();
   }
