@@ -68,7 +68,7 @@ export abstract class CallBase extends WheelEntry implements IdWords, TraceWords
   /** Attempts started. */
   attempts: number = 0;
   /** Of those that have ended: the ones that may have reached a handler. */
-  protected counted: number = 0;
+  counted: number = 0;
   /** The first attempt did not start in the turn of the call. */
   protected isDelayed: boolean = false;
 

@@ -27,6 +27,7 @@ import { type AttemptWhy, CallAttempt } from "./call-attempt.ts";
 import { CallBase } from "./call-base.ts";
 import { faultOf } from "./attempt-fault.ts";
 import { noteAnswer, noteFailure, noteLate, noteSuccess, tellEnd } from "./attempt-notes.ts";
+import { endedByCaller, errorOf, factsOf, isAnswerCode, whereText } from "./call-error.ts";
 import { CallTrail } from "./call-trail.ts";
 import type { ChannelCore, NoPeer } from "./channel-core.ts";
 import type { ClientMethod } from "./client-method.ts";
@@ -229,7 +230,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.method.state.counters.poisoned += 1;
     const text = "the same request brought down two servers within the last minute";
     this.#finish(
-      failure({ ...this.#facts(), code: "INTERNAL", text, reason: "POISON_SUSPECT", reached: "no", retryAfterMs: -1 }),
+      failure({ ...factsOf(this), code: "INTERNAL", text, reason: "POISON_SUSPECT", reached: "no", retryAfterMs: -1 }),
     );
     return true;
   }
@@ -311,7 +312,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.#cancelAttempts(undefined);
     this.#finish(
       failure({
-        ...this.#facts(),
+        ...factsOf(this),
         code,
         text: why.text,
         reason: why.reason,
@@ -480,7 +481,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.#cancelAttempts(undefined);
     this.#finish(
       failure({
-        ...this.#facts(),
+        ...factsOf(this),
         code: "RESOURCE_EXHAUSTED",
         text,
         reason: "THROTTLED",
@@ -659,7 +660,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const isPaid = isWanted && isInTime && (repeat === "free" || this.#takeRepeat(nowMs));
     if (!isPaid) {
       this.#cancelAttempts(undefined);
-      this.#finish(this.#errorOf(attempt, code, isInTime && repeat === "charged"));
+      this.last = attempt;
+      this.#finish(errorOf(this, attempt, code, isInTime && repeat === "charged"));
       return;
     }
     if (isExpiredToken) this.#hasRefreshed = true;
@@ -733,7 +735,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.#cancelAttempts(undefined);
     this.#finish(
       failure({
-        ...this.#facts(),
+        ...factsOf(this),
         code: "INTERNAL",
         text: attempt.text,
         reason: "POISON_SUSPECT",
@@ -895,7 +897,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   }
 
   #deadlinePassed(nowMs: number): void {
-    const text = this.#whereText(nowMs);
+    const text = whereText(this, nowMs);
     const { attempt } = this;
     // Those that still have the call have had their time.
     if (attempt !== undefined) noteLate(this, attempt, nowMs);
@@ -915,16 +917,6 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     }
   }
 
-  #whereText(nowMs: number): string {
-    const tookMs = Math.round(nowMs - this.createdMs);
-    if (this.isWaiting) return `the deadline passed after ${tookMs} ms while no peer was ready`;
-    if (this.attempt === undefined) return `the deadline passed after ${tookMs} ms between two attempts`;
-    const who = this.attempt.peer.address;
-    return this.attempt.hasAnswered
-      ? `the deadline passed after ${tookMs} ms while ${who} was answering`
-      : `the deadline passed after ${tookMs} ms while waiting for ${who}`;
-  }
-
   // ---------------------------------------------------------------------------------------------------- end
 
   /** Ends the call from our side. */
@@ -935,7 +927,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const hasSent = attempt !== undefined || this.counted > 0;
     const reached = hasAnswered ? "yes" : hasSent && reason !== "INVALID_MESSAGE" ? "maybe" : "no";
     this.#cancelAttempts(undefined);
-    this.#finish(failure({ ...this.#facts(), code, text, reason, reached, cause }));
+    this.#finish(failure({ ...factsOf(this), code, text, reason, reached, cause }));
   }
 
   #finish(error: RpcError): void {
@@ -984,38 +976,6 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       });
     }
   }
-
-  #facts(): {
-    method: ClientMethod["plan"]["info"];
-    callId: string;
-    tookMs: number;
-    attempts: number;
-    faults: readonly Fault[];
-  } {
-    return {
-      method: this.method.plan.info,
-      callId: this.id,
-      tookMs: this.channel.nowMs() - this.createdMs,
-      attempts: this.attempts,
-      faults: this.faults ?? [],
-    };
-  }
-
-  #errorOf(attempt: CallAttempt, code: Code, isBudgetEmpty: boolean): RpcError {
-    this.last = attempt;
-    return failure({
-      ...this.#facts(),
-      code,
-      text: isBudgetEmpty && attempt.text === "" ? "the budget for repeats was empty" : attempt.text,
-      reason: isBudgetEmpty ? "BUDGET_EMPTY" : attempt.reason,
-      // What the last attempt did not do, an earlier one may have done.
-      reached: attempt.reached === "no" && this.counted > 0 ? "maybe" : attempt.reached,
-      metadata: attempt.trailer === undefined ? undefined : metadataFromPairs(attempt.trailer),
-      details: attempt.details,
-      retryAfterMs: attempt.retryAfterMs,
-      cause: attempt.cause,
-    });
-  }
 }
 
 /** Whether an answer of UNAUTHENTICATED may be followed by the same call with a fresh token (docs/decisions/token-refresh.md). */
@@ -1027,25 +987,4 @@ function isBeforeHandler(attempt: ClientAttempt, effect: Effect): boolean {
 function isAnswer(attempt: CallAttempt, code: Code, codes: number): boolean {
   if (attempt.reached !== "yes" || attempt.fault !== "status" || code === "RESOURCE_EXHAUSTED") return false;
   return (codes & codeBits([code])) === 0;
-}
-
-/** Nobody's success and nobody's failure. */
-export function endedByCaller({ reason }: RpcError): boolean {
-  return reason === "CANCELLED_BY_CALLER" || reason === "CLIENT_CLOSED" || reason === "UNREAD";
-}
-
-/** What a service says to a caller who asked for the wrong thing is an answer: it does not make the service unreliable. */
-const ANSWERS: ReadonlySet<Code> = new Set<Code>([
-  "INVALID_ARGUMENT",
-  "NOT_FOUND",
-  "ALREADY_EXISTS",
-  "PERMISSION_DENIED",
-  "FAILED_PRECONDITION",
-  "ABORTED",
-  "OUT_OF_RANGE",
-  "UNAUTHENTICATED",
-]);
-
-function isAnswerCode({ code, reason }: RpcError): boolean {
-  return reason === undefined && ANSWERS.has(code);
 }

@@ -4,7 +4,8 @@
 import type { RpcError } from "../call/error.ts";
 import type { ClientAttempt } from "../wire/transport/client-attempt.ts";
 import type { ChannelCore } from "./channel-core.ts";
-import { ClientCall, endedByCaller } from "./client-call.ts";
+import { endedByCaller } from "./call-error.ts";
+import { ClientCall } from "./client-call.ts";
 import type { ClientMethod } from "./client-method.ts";
 import { fallBack } from "./fall-back.ts";
 import type { CallOptions } from "./options.ts";

@@ -1,0 +1,75 @@
+/**
+ * What a call's failure says: where the time went, who failed, whether a handler may have run.
+ */
+import type { Code } from "../call/code.ts";
+import { failure, type RpcError } from "../call/error.ts";
+import type { Fault } from "../call/fault.ts";
+import { metadataFromPairs } from "../call/metadata.ts";
+import type { CallAttempt } from "./call-attempt.ts";
+import type { ClientCall } from "./client-call.ts";
+import type { ClientMethod } from "./client-method.ts";
+
+/** What every failure of the call tells. */
+export function factsOf(call: ClientCall): {
+  method: ClientMethod["plan"]["info"];
+  callId: string;
+  tookMs: number;
+  attempts: number;
+  faults: readonly Fault[];
+} {
+  return {
+    method: call.method.plan.info,
+    callId: call.id,
+    tookMs: call.channel.nowMs() - call.createdMs,
+    attempts: call.attempts,
+    faults: call.faults ?? [],
+  };
+}
+
+/** The call fails of an attempt's failure. */
+export function errorOf(call: ClientCall, attempt: CallAttempt, code: Code, isBudgetEmpty: boolean): RpcError {
+  return failure({
+    ...factsOf(call),
+    code,
+    text: isBudgetEmpty && attempt.text === "" ? "the budget for repeats was empty" : attempt.text,
+    reason: isBudgetEmpty ? "BUDGET_EMPTY" : attempt.reason,
+    // What the last attempt did not do, an earlier one may have done.
+    reached: attempt.reached === "no" && call.counted > 0 ? "maybe" : attempt.reached,
+    metadata: attempt.trailer === undefined ? undefined : metadataFromPairs(attempt.trailer),
+    details: attempt.details,
+    retryAfterMs: attempt.retryAfterMs,
+    cause: attempt.cause,
+  });
+}
+
+/** Where a call stood when its deadline passed. */
+export function whereText(call: ClientCall, nowMs: number): string {
+  const tookMs = Math.round(nowMs - call.createdMs);
+  if (call.isWaiting) return `the deadline passed after ${tookMs} ms while no peer was ready`;
+  if (call.attempt === undefined) return `the deadline passed after ${tookMs} ms between two attempts`;
+  const who = call.attempt.peer.address;
+  return call.attempt.hasAnswered
+    ? `the deadline passed after ${tookMs} ms while ${who} was answering`
+    : `the deadline passed after ${tookMs} ms while waiting for ${who}`;
+}
+
+/** Nobody's success and nobody's failure. */
+export function endedByCaller({ reason }: RpcError): boolean {
+  return reason === "CANCELLED_BY_CALLER" || reason === "CLIENT_CLOSED" || reason === "UNREAD";
+}
+
+/** What a service says to a caller who asked for the wrong thing is an answer: it does not make the service unreliable. */
+const ANSWERS: ReadonlySet<Code> = new Set<Code>([
+  "INVALID_ARGUMENT",
+  "NOT_FOUND",
+  "ALREADY_EXISTS",
+  "PERMISSION_DENIED",
+  "FAILED_PRECONDITION",
+  "ABORTED",
+  "OUT_OF_RANGE",
+  "UNAUTHENTICATED",
+]);
+
+export function isAnswerCode({ code, reason }: RpcError): boolean {
+  return reason === undefined && ANSWERS.has(code);
+}
