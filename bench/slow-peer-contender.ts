@@ -1,8 +1,15 @@
 /**
  * Who calls the eleven servers: each as its documentation shows it for several addresses, with a deadline of 1 s on each call.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { type Client, credentials, loadPackageDefinition, type ServiceClientConstructor } from "@grpc/grpc-js";
+import {
+  type Client,
+  type ClientUnaryCall,
+  credentials,
+  loadPackageDefinition,
+  type ServiceClientConstructor,
+} from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { createClient } from "holdfast";
 import { type AddReply, type AddRequest, serverHost } from "./contender.ts";
@@ -15,9 +22,11 @@ export type SlowPeerContender = (typeof slowPeerContenders)[number];
 /** A call that takes longer has failed. */
 export const timeoutMs = 1_000;
 
+const readyTimeoutMs = 10_000;
+
 /** A client of all of the servers. */
 export interface SlowPeerClient {
-  /** Resolves when each server has been connected to. */
+  /** Resolves when each server is connected, rejects after 10 s: who still connects while it is measured would have fewer servers. */
   ready(): Promise<void>;
   add(request: AddRequest): Promise<AddReply>;
 }
@@ -30,7 +39,17 @@ export function connectAll(name: SlowPeerContender, ports: readonly number[]): S
 function holdfast(addresses: readonly string[], preset: "none" | undefined): SlowPeerClient {
   const client = createClient(Bench, addresses, { policy: { preset, timeoutMs } });
   return {
-    ready: () => client.$channel.ready(),
+    async ready() {
+      // The channel's own resolves with the first.
+      await client.$channel.ready({ timeoutMs: readyTimeoutMs });
+      const untilMs = performance.now() + readyTimeoutMs;
+      for (;;) {
+        const missing = client.$channel.peers().filter(({ health }) => health !== "ready");
+        if (missing.length === 0) return;
+        if (performance.now() > untilMs) throw new Error(`not ready: ${missing.map(({ why }) => why).join(", ")}`);
+        await sleep(5);
+      }
+    },
     add: (request) => client.add(request),
   };
 }
@@ -40,7 +59,7 @@ interface GrpcClient extends Client {
     request: AddRequest,
     options: { readonly deadline: number },
     callback: (error: Error | null, reply?: AddReply) => void,
-  ): unknown;
+  ): ClientUnaryCall;
 }
 
 function grpcJs(addresses: readonly string[]): SlowPeerClient {
@@ -50,16 +69,35 @@ function grpcJs(addresses: readonly string[]): SlowPeerClient {
     "grpc.service_config": JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
   }) as unknown as GrpcClient;
   return {
-    ready: () =>
-      new Promise((resolve, reject) => {
-        client.waitForReady(Date.now() + 10_000, (error) => (error === undefined ? resolve() : reject(error)));
-      }),
-    add: (request) =>
-      new Promise((resolve, reject) => {
-        client.add(request, { deadline: Date.now() + timeoutMs }, (error, reply) => {
-          if (error === null && reply !== undefined) resolve(reply);
-          else reject(error ?? new Error("neither an error nor a reply"));
-        });
-      }),
+    async ready() {
+      await new Promise<void>((resolve, reject) => {
+        client.waitForReady(Date.now() + readyTimeoutMs, (error) => (error === undefined ? resolve() : reject(error)));
+      });
+      await answeredByAll(client, addresses.length);
+    },
+    add: (request) => callAdd(client, request).then(({ reply }) => reply),
   };
+}
+
+/** Its channel is ready with the first server and tells of no other: calls show which of them answer. */
+async function answeredByAll(client: GrpcClient, count: number): Promise<void> {
+  const answered = new Set<string>();
+  const untilMs = performance.now() + readyTimeoutMs;
+  while (answered.size < count) {
+    if (performance.now() > untilMs) throw new Error(`of ${count} servers ${answered.size} have answered`);
+    const calls = Array.from({ length: count }, () => callAdd(client, { a: 1, b: 1 }));
+    for (const { peer } of await Promise.all(calls)) answered.add(peer);
+  }
+}
+
+function callAdd(
+  client: GrpcClient,
+  request: AddRequest,
+): Promise<{ readonly reply: AddReply; readonly peer: string }> {
+  return new Promise((resolve, reject) => {
+    const call = client.add(request, { deadline: Date.now() + timeoutMs }, (error, reply) => {
+      if (error === null && reply !== undefined) resolve({ reply, peer: call.getPeer() });
+      else reject(error ?? new Error("neither an error nor a reply"));
+    });
+  });
 }
