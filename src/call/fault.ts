@@ -21,6 +21,8 @@ export type FaultKind =
   | "overload"
   | "status"
   | "protocol"
+  /** The reply came whole, and this process does not take it: over a limit of its own, or not of the type it expects. */
+  | "unreadable"
   | "corrupt"
   | "cancelled"
   | "local-stall"

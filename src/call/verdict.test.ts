@@ -19,6 +19,7 @@ const kinds: readonly FaultKind[] = [
   "overload",
   "status",
   "protocol",
+  "unreadable",
   "corrupt",
   "cancelled",
   "local-stall",

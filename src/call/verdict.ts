@@ -101,6 +101,8 @@ function faultVerb({ kind, phase, code, text }: Fault): string {
       return withText(`answered ${code ?? "UNKNOWN"}`, text);
     case "protocol":
       return withText("broke the protocol", text);
+    case "unreadable":
+      return withText("answered what is not taken here", text);
     case "corrupt":
       return "and we did not see the same bytes: a message was altered on its way";
     case "cancelled":

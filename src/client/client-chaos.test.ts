@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { CallFaultLayer, type CallFaultPlan } from "holdfast/chaos";
+import { CallFaultLayer, CallFaultLimit, type CallFaultPlan } from "holdfast/chaos";
 import { createCluster } from "holdfast/testing";
 import { Bench, type BenchClient, benchServer } from "../../test/calls/bench-service.ts";
 import { manualWorld } from "../../test/calls/manual-world.ts";
@@ -78,6 +78,27 @@ describe("a chaos layer", () => {
       assert.equal((await world.settle(client.add({ a: 8 }))).result, 8);
       assert.equal(served(), 2);
     }));
+
+  for (const kind of ["delay", "fail", "drop", "corrupt"] as const) {
+    it(`counts an attempt that meets "${kind}" against its limit until the attempt has ended, and no longer`, async () => {
+      const world = manualWorld();
+      const limit = new CallFaultLimit(1);
+      await using server = benchServer({ add: ({ a }) => ({ result: a }) }, { world });
+      const { address } = await server.listen(0);
+      const rest = kind === "delay" ? { delayMs: 50 } : kind === "fail" ? { code: "ABORTED" as const } : {};
+      const chaos = new CallFaultLayer([{ kind, ...rest }], seededRandom(1), world.clock.monotonicMs(), limit);
+      const client = createClient(Bench, address, { world, chaos, policy: ONE_ATTEMPT });
+      for (let round = 0; round < 3; round++) {
+        const call = client.add({ a: 7 }, { timeoutMs: 200 }).then(
+          () => "OK",
+          () => "failed",
+        );
+        assert.equal(await world.settle(call), kind === "delay" ? "OK" : "failed", `round ${round}`);
+        assert.equal(limit.active, 0);
+      }
+      await client.$close({ timeoutMs: 0 });
+    });
+  }
 
   it("is seen by repeats: many attempts fail, and every call succeeds", async () => {
     await using server = benchServer();

@@ -225,7 +225,7 @@ describe("a reply whose headers promise a checksum", () => {
       ));
   }
 
-  it("that cannot be decoded although it is the one that was sent: its peer's fault, as without checksums", () =>
+  it("that cannot be decoded although it is the one that was sent: no transport fault, as without checksums", () =>
     withPeer(
       (stream) => answerOffering(stream, framed(broken), { "holdfast-crc": checksumText(broken) }),
       async (client) => {
@@ -234,7 +234,7 @@ describe("a reply whose headers promise a checksum", () => {
         assert.ok(error.cause instanceof Error);
         assert.deepEqual(
           error.faults.map(({ kind }) => kind),
-          ["protocol"],
+          ["unreadable"],
         );
       },
     ));

@@ -10,6 +10,8 @@ import type { ClientCall } from "./client-call.ts";
 
 /** Lets an attempt suffer; one that is given up meanwhile suffers no more. */
 export function suffer(call: ClientCall, attempt: CallAttempt, ordeal: CallOrdeal, nowMs: number): void {
+  // However it ends: a limit on how many suffer at once counts it until then.
+  attempt.injector = call.channel.chaos;
   // What is never answered is not sent either: it ends when its call gives up.
   if (ordeal.isDropped) return;
   const delayed = new DelayedAttempt(call, attempt, ordeal);

@@ -40,6 +40,13 @@ describe("blame", () => {
     );
   });
 
+  it("holds a reply that the caller's own limits or schema refuse against nobody", () => {
+    for (const code of ["RESOURCE_EXHAUSTED", "INTERNAL"] as const) {
+      const { blame, outcome, countsAsLoad } = judge(facts({ code, faultKind: "unreadable", phase: "receive" }));
+      assert.deepEqual([blame, outcome, countsAsLoad], ["caller", OUTCOME_IGNORED, false]);
+    }
+  });
+
   it("compares what a handler raised with other peers, and suspects what lies behind the peer for UNAVAILABLE", () => {
     for (const code of ["UNAVAILABLE", "INTERNAL", "UNKNOWN", "DATA_LOSS"] as const)
       assert.equal(outcomeOf({ code }), OUTCOME_RAISED);
@@ -142,6 +149,7 @@ describe("blame", () => {
       "overload",
       "status",
       "protocol",
+      "unreadable",
       "corrupt",
       "cancelled",
       "local-stall",

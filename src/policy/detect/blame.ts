@@ -84,6 +84,8 @@ export function judge(facts: AttemptFacts): Judgement {
     case "resolve-failed":
       return BY_NETWORK;
     case "cancelled":
+    // A limit or a schema of the caller's own: the next peer's reply would be no other.
+    case "unreadable":
       return BY_CALLER;
     case "local-stall":
       return BY_US;

@@ -74,6 +74,11 @@ export interface AttemptOwner {
   attemptWritable(attempt: ClientAttempt): void;
 }
 
+/** Who makes attempts suffer, and counts those that do. */
+export interface AttemptInjector {
+  ended(): void;
+}
+
 /** Stands for headers without metadata: that headers came at all is the commit point. */
 const NO_PAIRS: Pairs = [];
 
@@ -112,6 +117,8 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
   cause: unknown;
   /** For tests: what becomes of the first payload of the reply. */
   damage: ((payload: Buffer) => Buffer) | undefined;
+  /** For tests: who made it suffer is told once, when it ends. */
+  injector: AttemptInjector | undefined;
   /** Of the request that was sent, then of the reply that came. */
   checksum: number;
   #encoding: Encoding | undefined;
@@ -151,6 +158,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
     this.details = undefined;
     this.cause = undefined;
     this.damage = undefined;
+    this.injector = undefined;
     this.checksum = 0;
     this.#encoding = undefined;
     this.#deframer = undefined;
@@ -252,7 +260,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
         "RESOURCE_EXHAUSTED",
         "the response's metadata is over the limit",
         "METADATA_TOO_LARGE",
-        "protocol",
+        "unreadable",
         "yes",
       );
       return;
@@ -415,7 +423,9 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
     // The status may have come before the reader came to this message: then the call is over, and only the reader is told.
     const isLate = this.isEnded;
     this.cause = cause;
-    this.#fail(code, text, reason, "protocol", "yes");
+    // Over our limit, or not of our type: the peer's other replies are not worse for it. What cannot be decompressed was never well.
+    const fault = problem === "too-large" || problem === "invalid" ? "unreadable" : "protocol";
+    this.#fail(code, text, reason, fault, "yes");
     return isLate ? failure({ code, text, reason, reached: "yes", cause }) : undefined;
   }
 
@@ -593,8 +603,9 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
     this.owner.attemptEnded(this);
   }
 
-  /** Lets go of the stream, resetting it if it is open. */
+  /** It has ended: lets go of the stream, resetting it if it is open. */
   #leave(code: number): void {
+    this.injector?.ended();
     const stream = this.stream;
     if (stream === undefined || stream.owner !== this) return;
     if (this.owner.isReplyStream) this.connection.longStreams -= 1;
