@@ -79,9 +79,9 @@ class LateSocket implements Socket {
     if (this.#socket === undefined) this.#kept.push(bytes);
     else this.#socket.write(bytes);
   }
-  writeAll(chunks: readonly Buffer[]): void {
+  writeAll(chunks: readonly Buffer[], spent?: readonly Buffer[]): void {
     if (this.#socket === undefined) this.#kept.push(...chunks);
-    else this.#socket.writeAll(chunks);
+    else this.#socket.writeAll(chunks, spent);
   }
   pause(): void {
     this.#socket?.pause();

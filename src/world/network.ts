@@ -64,8 +64,11 @@ export interface SocketEvents {
 export interface Socket {
   /** Queues bytes, which the socket owns from then on. Before `opened` they wait. */
   write(bytes: Buffer): void;
-  /** Queues several chunks in order as one write. */
-  writeAll(chunks: readonly Buffer[]): void;
+  /**
+   * Queues several chunks in order as one write. `spent`: buffers, each alone in its memory, of which these chunks hold the last; once they
+   * have left for the kernel, that memory may be given back at once, for nobody reads it any more.
+   */
+  writeAll(chunks: readonly Buffer[], spent?: readonly Buffer[]): void;
   /** Bytes queued and not yet taken by the kernel. */
   readonly queuedBytes: number;
   /** Stops reading, so that the peer feels it. */

@@ -50,6 +50,24 @@ function portOf(side: RecordedListener): number {
 }
 
 describe("a socket", () => {
+  it("gives the memory of what was written back once it has left, and not before", async () => {
+    const side = await listen();
+    const client = connect(side.address);
+    const server = await side.accepted();
+    await client.seen.has("opened");
+    const message = Buffer.from(new ArrayBuffer(3_000_000)).fill("x");
+    client.socket.writeAll([message.subarray(0, 1_000_000), message.subarray(1_000_000)], [message]);
+    assert.equal(message.length, 3_000_000);
+    await server.seen.until(() => server.seen.byteLength === 3_000_000);
+    // All has left; the writer may hear of it a turn later.
+    await new Promise(setImmediate);
+    await new Promise(setImmediate);
+    assert.equal(message.length, 0);
+    client.socket.destroy();
+    server.socket.destroy();
+    await Promise.all([client.seen.has("closed"), server.seen.has("closed")]);
+  });
+
   it("carries bytes both ways, what was written before it opened too, and names both ends", async () => {
     const side = await listen();
     const client = connect(side.address);

@@ -67,10 +67,15 @@ export class NodeSocket implements Socket {
     if (this.stream.writableLength > 0) this.isDrainOwed = true;
   }
 
-  writeAll(chunks: readonly Buffer[]): void {
+  writeAll(chunks: readonly Buffer[], spent?: readonly Buffer[]): void {
     if (this.isEnded) return;
     this.stream.cork();
-    for (const bytes of chunks) if (bytes.length > 0) this.stream.write(bytes, this.onWritten);
+    const last = spent === undefined ? -1 : chunks.length - 1;
+    for (let i = 0; i < chunks.length; i++) {
+      const bytes = chunks[i] as Buffer;
+      if (i === last) this.stream.write(bytes, (error) => this.writtenLast(spent, error));
+      else if (bytes.length > 0) this.stream.write(bytes, this.onWritten);
+    }
     this.stream.uncork();
     if (this.stream.writableLength > 0) this.isDrainOwed = true;
   }
@@ -157,6 +162,12 @@ export class NodeSocket implements Socket {
     }
   }
 
+  /** Written without an error: of a write that failed the kernel may still hold the memory. */
+  private writtenLast(spent: readonly Buffer[] | undefined, error: Error | null | undefined): void {
+    if (!error && spent !== undefined) for (const bytes of spent) release(bytes);
+    this.written(error);
+  }
+
   private written(error: Error | null | undefined): void {
     // Node's 'drain' comes only after a write above the high-water mark; this one comes whenever bytes had to wait.
     if (error || !this.isDrainOwed || this.isCut || this.stream.writableLength > 0) return;
@@ -214,7 +225,7 @@ export class NodeSocket implements Socket {
 const RELEASE_BYTES_MIN = 4_096;
 
 /**
- * Gives a read chunk's memory back at once. Left to the collector, the chunks of a busy connection are what makes it run: freed
+ * Gives the memory of a chunk that was read, or of a message that was sent, back at once. Left to the collector, the chunks of a busy connection are what makes it run: freed
  * by hand, the next read finds memory that is still in the cache (docs/decisions/read-chunks.md).
  */
 function release(bytes: Buffer): void {

@@ -344,6 +344,12 @@ export class Http2Connection {
     if (this.#pendingHead === stream) this.pump(undefined);
   }
 
+  /** The same for a payload that has its memory to itself, which is given back once it was sent: nobody may read it any more. */
+  sendOwnData(stream: Http2Stream, payload: Buffer, ends: boolean): void {
+    stream.spendable = payload;
+    this.sendData(stream, payload, ends);
+  }
+
   /** Ends our side without payload. */
   endStream(stream: Http2Stream): void {
     if (stream.queuedBytes > 0) stream.endsAfterQueue = true;
@@ -556,6 +562,7 @@ export class Http2Connection {
   closeByReset(stream: Http2Stream): void {
     stream.flags |= STREAM_RESET;
     stream.queue = undefined;
+    stream.spendable = undefined;
     this.queuedBytes -= stream.queuedBytes;
     stream.queuedBytes = 0;
     stream.queueOffset = 0;
@@ -698,6 +705,10 @@ export class Http2Connection {
     if (length === left) {
       queue.shift();
       stream.queueOffset = 0;
+      if (first === stream.spendable) {
+        stream.spendable = undefined;
+        this.output.spend(first);
+      }
     } else {
       stream.queueOffset += length;
     }

@@ -24,6 +24,7 @@ export class Output {
   #start: number;
   #chunks: Buffer[];
   #chunkBytes: number;
+  #spent: Buffer[] | undefined;
 
   constructor() {
     this.bytes = NO_BYTES;
@@ -31,6 +32,7 @@ export class Output {
     this.#start = 0;
     this.#chunks = [];
     this.#chunkBytes = 0;
+    this.#spent = undefined;
   }
 
   /** Bytes gathered and not yet taken. */
@@ -55,6 +57,18 @@ export class Output {
     this.#closeChunk();
     this.#chunks.push(payload.subarray(start, end));
     this.#chunkBytes += length;
+  }
+
+  /** The last of a payload was appended, and its memory is nobody's once what was gathered has left. */
+  spend(payload: Buffer): void {
+    (this.#spent ??= []).push(payload);
+  }
+
+  /** The payloads that {@link spend} was told of since the last time; undefined: none. Take them with what was gathered. */
+  takeSpent(): Buffer[] | undefined {
+    const spent = this.#spent;
+    this.#spent = undefined;
+    return spent;
   }
 
   /** Hands over everything gathered, in order. The array is the caller's. */

@@ -69,6 +69,8 @@ export class Http2Stream {
   queue: Buffer[] | undefined;
   queueOffset: number;
   queuedBytes: number;
+  /** The youngest payload of the queue whose memory is nobody's once it was sent. */
+  spendable: Buffer | undefined;
   /** The queue's end is the stream's end. */
   endsAfterQueue: boolean;
   /** Trailers to be sent after the queue. */
@@ -93,6 +95,7 @@ export class Http2Stream {
     this.queue = undefined;
     this.queueOffset = 0;
     this.queuedBytes = 0;
+    this.spendable = undefined;
     this.endsAfterQueue = false;
     this.trailers = undefined;
     this.turnLeft = 0;

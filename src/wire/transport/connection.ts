@@ -306,7 +306,9 @@ export abstract class Connection implements SocketEvents {
     const engine = this.engine;
     if (engine.output.length > 0) {
       const chunks = engine.output.take();
-      if (chunks.length === 1) socket.write(chunks[0] as Buffer);
+      const spent = engine.output.takeSpent();
+      if (spent !== undefined) socket.writeAll(chunks, spent);
+      else if (chunks.length === 1) socket.write(chunks[0] as Buffer);
       else socket.writeAll(chunks);
     }
     if (socket.queuedBytes >= BLOCK_BYTES) {

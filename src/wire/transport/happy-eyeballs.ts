@@ -197,8 +197,8 @@ class Race implements Socket {
     if (this.#winner !== undefined) this.#winner.write(bytes);
     else this.#keep(bytes);
   }
-  writeAll(chunks: readonly Buffer[]): void {
-    if (this.#winner !== undefined) this.#winner.writeAll(chunks);
+  writeAll(chunks: readonly Buffer[], spent?: readonly Buffer[]): void {
+    if (this.#winner !== undefined) this.#winner.writeAll(chunks, spent);
     else for (const bytes of chunks) this.#keep(bytes);
   }
   pause(): void {

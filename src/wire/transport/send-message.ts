@@ -14,6 +14,8 @@ const IN_FRONT = FRAME_HEADER_BYTES + messagePrefixBytes;
 /** Room that is asked for first. A message that needs more is tried once again in a fresh slab. */
 const FIRST_GUESS = 512;
 const FRESH_SLAB = 65_536;
+/** Giving smaller messages' memory back by hand costs more than it saves. */
+const SPEND_BYTES_MIN = 16_384;
 
 /**
  * Sends a message and returns its bytes; `ends` also ends our side of the stream. Throws what the codec throws for a wrong value, before
@@ -72,5 +74,10 @@ function sendBytes(
     return;
   }
   engine.sendData(stream, prefix, false);
-  engine.sendData(stream, bytes, ends);
+  // Left to the collector, large messages are what makes it run (docs/decisions/read-chunks.md).
+  if (bytes.length >= SPEND_BYTES_MIN && bytes.buffer.byteLength === bytes.length) {
+    engine.sendOwnData(stream, bytes, ends);
+  } else {
+    engine.sendData(stream, bytes, ends);
+  }
 }
