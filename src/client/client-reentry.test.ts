@@ -134,56 +134,70 @@ describe("an attempt's own timeout", () => {
 
 describe("the token of a copy", () => {
   const OK = { "grpc-status": "0" };
-  const slow = (stream: ServerHttp2Stream): void => {
-    setTimeout(() => answerGrpc(stream, framed(Buffer.alloc(0)), OK), 150);
-  };
   const policy = { hedge: { afterMs: 10 } };
 
-  it("that cannot be had takes nothing from the attempt in flight, and is paid for by nobody", async () => {
-    await using one = await rawServer(slow);
-    await using two = await rawServer(slow);
-    let asked = 0;
+  /** Two peers that answer once a second token has been asked for. */
+  async function slowPair() {
+    const asked = Promise.withResolvers<void>();
+    const slow = (stream: ServerHttp2Stream): void =>
+      void asked.promise.then(() => answerGrpc(stream, framed(Buffer.alloc(0)), OK));
+    return { asked, one: await rawServer(slow), two: await rawServer(slow) };
+  }
+
+  it("that cannot be had takes nothing from the attempt in flight", async () => {
+    const { asked, one: first, two: second } = await slowPair();
+    await using one = first;
+    await using two = second;
+    let count = 0;
     const token = async (): Promise<string> => {
-      asked += 1;
-      if (asked > 1) throw new Error("the issuer is down");
-      return "t";
+      count += 1;
+      if (count === 1) return "t";
+      asked.resolve();
+      throw new Error("the issuer is down");
     };
     await using client = createClient(Bench, [one.address, two.address], { token, policy });
     await client.add({});
-    assert.ok(asked > 1, "a token for a copy was asked for");
+    assert.ok(count > 1, "a token for a copy was asked for");
     assert.equal(one.requests.length + two.requests.length, 1);
   });
 
   it("that is still awaited when the first attempt fails carries the call on", async () => {
-    const failing = (stream: ServerHttp2Stream): void => {
-      setTimeout(() => answerGrpc(stream, undefined, { "grpc-status": "14" }), 60);
-    };
+    const asked = Promise.withResolvers<void>();
+    const failed = Promise.withResolvers<void>();
     const served: string[] = [];
     const answer = (name: string) => (stream: ServerHttp2Stream) => {
       served.push(name);
-      if (served.length === 1) failing(stream);
-      else answerGrpc(stream, framed(Buffer.alloc(0)), OK);
+      if (served.length > 1) answerGrpc(stream, framed(Buffer.alloc(0)), OK);
+      else void asked.promise.then(() => answerGrpc(stream, undefined, { "grpc-status": "14" }));
     };
     await using one = await rawServer(answer("one"));
     await using two = await rawServer(answer("two"));
-    let asked = 0;
+    let count = 0;
     const token = async (): Promise<string> => {
-      asked += 1;
-      if (asked > 1) await new Promise((resolve) => setTimeout(resolve, 200));
+      count += 1;
+      if (count > 1) {
+        asked.resolve();
+        await failed.promise;
+      }
       return "t";
     };
     await using client = createClient(Bench, [one.address, two.address], { token, policy });
+    using _listening = client.$on("attempt.ended", () => failed.resolve());
     await client.add({});
-    assert.equal(asked, 2, "no third attempt beside the copy");
+    assert.equal(count, 2, "no third attempt beside the copy");
     assert.equal(new Set(served).size, 2, "the copy went to the other peer");
   });
 
   it("is asked for with a signal that is aborted when the call ends", async () => {
-    await using one = await rawServer(slow);
-    await using two = await rawServer(slow);
+    const { asked, one: first, two: second } = await slowPair();
+    await using one = first;
+    await using two = second;
     const signals: AbortSignal[] = [];
-    const token = ({ signal }: TokenAsk): string | Promise<string> =>
-      signals.push(signal) === 1 ? "t" : new Promise<string>(() => {});
+    const token = ({ signal }: TokenAsk): string | Promise<string> => {
+      if (signals.push(signal) === 1) return "t";
+      asked.resolve();
+      return new Promise<string>(() => {});
+    };
     await using client = createClient(Bench, [one.address, two.address], { token, policy });
     await client.add({});
     assert.deepEqual(
