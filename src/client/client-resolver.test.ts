@@ -201,6 +201,23 @@ describe("what a resolver says of a peer", () => {
     assert.deepEqual(seen, []);
   });
 
+  it("may be another address for the same id: that is another peer, and calls in flight at the old one end", async () => {
+    await using shop = openShop(2);
+    const { cluster, client, channel, give, peer, servedBy } = shop;
+    const long = client.unary({ body: Buffer.alloc(1) });
+    give([peer(0, { id: "a" })]);
+    await cluster.advance(20);
+    give([peer(1, { id: "a" })]);
+    await cluster.advance(20);
+    for (let i = 0; i < 3; i++) await cluster.settle(client.unary({}));
+    assert.deepEqual(servedBy, [0, 1, 1, 1]);
+    await cluster.settle(long);
+    assert.deepEqual(
+      channel.peers().map(({ id, address, health }) => [id, address, health]),
+      [["a", peer(1).address, "ready"]],
+    );
+  });
+
   it("may name the same peer twice: the first counts, and there is one connection", async () => {
     await using shop = openShop(2);
     const { cluster, client, channel, give, peer, servedBy } = shop;
