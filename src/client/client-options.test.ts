@@ -196,6 +196,23 @@ describe("a server's options", () => {
       assert.throws(() => createServer(options as ServerOptions), { name, message }, JSON.stringify(options));
     }
   });
+
+  it("are resolved once for clients that say the same, which share nothing of what they learn", async () => {
+    const first = createClient(Bench, "127.0.0.1:1");
+    const second = createClient(Bench, "127.0.0.1:1", {});
+    const plain = createClient(Bench, "127.0.0.1:1", { policy: "none" });
+    const explained = [first, second, plain].map((client) => client.$explain("add").toString());
+    assert.equal(explained[0], explained[1]);
+    assert.notEqual(explained[0], explained[2]);
+    assert.equal(createClient(Bench, "127.0.0.1:1").$explain("add").toString(), explained[0]);
+    await assert.rejects(first.add({ a: 1, b: 2 }, { timeoutMs: 1 }));
+    assert.deepEqual(
+      [first, second].map((client) => client.$channel.reliability().length),
+      [1, 0],
+    );
+    assert.equal(Object.getPrototypeOf(first), null);
+    await Promise.all([first, second, plain].map((client) => client.$close()));
+  });
 });
 
 describe("handlers", () => {

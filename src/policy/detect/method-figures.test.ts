@@ -34,6 +34,34 @@ describe("the figures of a peer's method", () => {
     assert.ok(Math.abs(figures.medianMs - 5) < 0.6);
   });
 
+  it("keep the few latencies of one window for the median of the next, and nothing of them after a clearing", () => {
+    for (const early of [1, 2, 3, 4, 5]) {
+      const figures = new MethodFigures(0, 0);
+      figures.latency(0.02);
+      figures.clear(0);
+      for (let i = 0; i < early; i += 1) figures.latency(5);
+      figures.turn(15_000, true);
+      for (let i = early; i < 19; i += 1) figures.latency(5);
+      figures.findMedian();
+      assert.equal(figures.medianMs, Number.NaN, `${early} and ${19 - early}`);
+      figures.latency(5);
+      figures.findMedian();
+      assert.ok(Math.abs(figures.medianMs - 5) < 0.6, `${early}: ${figures.medianMs}`);
+    }
+  });
+
+  it("share nothing with other figures that have counted nothing yet", () => {
+    const one = new MethodFigures(0, 0);
+    const other = new MethodFigures(0, 0);
+    one.count(0, OUTCOME_OK);
+    one.count(1, OUTCOME_LATE);
+    other.excuseLate(1);
+    other.clearSlice(0);
+    other.summarize();
+    one.summarize();
+    assert.deepEqual([one.calls, one.faults, other.calls], [2, 1, 0]);
+  });
+
   it("put what is too short or too long into the first and last bucket", () => {
     for (const [given, low, high] of [
       [0, 0.015, 0.019],

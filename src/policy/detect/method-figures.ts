@@ -99,7 +99,7 @@ export class MethodFigures {
     this.fillingCount = before + 1;
     if (this.filling === NONE) {
       if (before < EARLY_MAX) {
-        this.early = (this.early << 8) | bucket;
+        this.early = ((this.early << 8) | bucket) & 0xffffff;
         return;
       }
       this.makeHistogram(before);
