@@ -12,15 +12,16 @@ import type { Effect } from "../call/method.ts";
 import type { Peer } from "../call/peer.ts";
 import type { Reason } from "../call/reason.ts";
 import { type CallScope, type ScopeChild, scopes } from "../call/scope.ts";
-import {
-  codeBits,
-  decideRepeat,
-  type FailedAttempt,
-  isOverload,
-  mayCopy,
-  type Repeat,
-} from "../policy/recover/attempts.ts";
+import { decideRepeat, type FailedAttempt, isOverload, mayCopy, type Repeat } from "../policy/recover/attempts.ts";
 import { backoffDelayMs } from "../policy/recover/backoff.ts";
+import {
+  askAgainMs,
+  attemptsMaxWithCopies,
+  copyDelayMs,
+  isAnswer,
+  LATE_MS,
+  UNKNOWN_LOOK_MS,
+} from "../policy/recover/copies.ts";
 import type { AttemptOwner, ClientAttempt } from "../wire/transport/client-attempt.ts";
 import type { Timer } from "../world/timers.ts";
 import { type AttemptWhy, CallAttempt } from "./call-attempt.ts";
@@ -36,17 +37,9 @@ import type { ConnectionWatch } from "./connection-watch.ts";
 import type { CallOptions } from "./options.ts";
 import { suffer } from "./ordeal.ts";
 import { payloadHash } from "./payload-hash.ts";
-import type { HedgeMoment } from "./policy/resolved-policy.ts";
 
 /** A call that finds no peer waits so long at most. */
 const PLACE_TIMEOUT_MS = 10_000;
-/** An attempt at a method of which too little is known is looked at again after this: by then more may be known. */
-const UNKNOWN_LOOK_MS = 100;
-/** A call that could not be copied asks for it again after this at the latest. */
-const ASK_AGAIN_MS_MAX = 1_000;
-/** A timer that comes so late found this process busy: the answer may lie in the socket, unread. */
-const LATE_MS = 2;
-
 /** A call under which a connection has died waits so long for a peer that has no other such call. */
 const ALONE_MS = 250;
 
@@ -317,6 +310,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
         text: why.text,
         reason: why.reason,
         reached: this.counted > 0 ? "maybe" : "no",
+        cause: why.reason === "NO_PEER" ? this.channel.resolverFailure?.cause : undefined,
       }),
     );
   }
@@ -446,18 +440,10 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const { hedge } = policy;
     // What may have brought down a server is not sent to two at once.
     if (hedge === false || this.channel.hedgeState === "off" || this.#marks > 0) return;
-    const delayMs = this.#copyDelayMs(hedge, nowMs);
+    const delayMs = copyDelayMs(hedge, this.method.state.overdue, nowMs);
     this.#isCopyPostponed = false;
     this.#isOverdueUnknown = delayMs === Infinity;
     this.#copyAtMs = nowMs + (delayMs === Infinity ? UNKNOWN_LOOK_MS : delayMs);
-  }
-
-  /** After how long an attempt is overdue; Infinity until the method has shown how long it takes. */
-  #copyDelayMs(hedge: HedgeMoment, nowMs: number): number {
-    if (hedge.kind === "fixed") return hedge.afterMs;
-    const { overdue } = this.method.state;
-    if (overdue === undefined) return Infinity;
-    return hedge.kind === "overdue" ? overdue.delayMs(nowMs) : overdue.quantileMs(nowMs, hedge.quantile);
   }
 
   /** What servers refuse for overload is refused here, before it costs them anything. False: the call, or the copy, has ended. */
@@ -651,7 +637,11 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     }
     // If the first to finish failed of anything but an answer, the one that is still in flight is awaited.
     if (!isExpiredToken) (this.#tried ??= []).push(attempt.peer);
-    if (this.#inFlight > 0 && !isAnswer(attempt, code, this.policy.codes)) return;
+    if (
+      this.#inFlight > 0 &&
+      !isAnswer(code, attempt.reached === "yes" && attempt.fault === "status", this.policy.codes)
+    )
+      return;
     const isWanted = repeat === "free" || repeat === "charged";
     const isBack = !isExpiredToken && !channel.hasOther(this.#tried);
     const delayMs = isWanted ? this.#delayBefore(attempt, code, isBack, nowMs) : 0;
@@ -789,11 +779,11 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.#copyAtMs = Infinity;
     if (hedge === false || attempt === undefined) return;
     if (this.#isOverdueUnknown) {
-      const delayMs = this.#copyDelayMs(hedge, nowMs);
+      const delayMs = copyDelayMs(hedge, this.method.state.overdue, nowMs);
       this.#isOverdueUnknown = delayMs === Infinity;
       const dueMs = attempt.startedMs + delayMs;
       if (dueMs > nowMs) {
-        this.#copyAtMs = delayMs === Infinity ? this.#askAgainMs(attempt, nowMs) : dueMs;
+        this.#copyAtMs = delayMs === Infinity ? askAgainMs(nowMs - attempt.startedMs, nowMs) : dueMs;
         return;
       }
     }
@@ -805,7 +795,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       mayRepeat: this.mayRepeat,
       attempts: this.counted + inFlight,
       // Without repeats a hedge still has its copies.
-      attemptsMax: Math.max(this.policy.attemptsMax, 1 + hedge.copiesMax),
+      attemptsMax: attemptsMaxWithCopies(this.policy.attemptsMax, hedge.copiesMax),
       inFlight,
       copiesMax: hedge.copiesMax,
       isStandingDown: this.channel.isStandingDown,
@@ -815,12 +805,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     else if (this.channel.hedgeState === "observe")
       this.channel.observed("hedge", "copied", this.id, this.attempt?.peer);
     // What stood in the way may pass: an empty budget, no other peer, all slow at once.
-    if (this.attempt === attempt && this.#pending === undefined) this.#copyAtMs = this.#askAgainMs(attempt, nowMs);
-  }
-
-  /** When an attempt has waited twice as long as now, or in a second. */
-  #askAgainMs(attempt: CallAttempt, nowMs: number): number {
-    return nowMs + Math.min(ASK_AGAIN_MS_MAX, Math.max(LATE_MS, nowMs - attempt.startedMs));
+    if (this.attempt === attempt && this.#pending === undefined)
+      this.#copyAtMs = askAgainMs(nowMs - attempt.startedMs, nowMs);
   }
 
   #startCopy(nowMs: number, why: "hedge" | "copy"): void {
@@ -981,10 +967,4 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
 /** Whether an answer of UNAUTHENTICATED may be followed by the same call with a fresh token (docs/decisions/token-refresh.md). */
 function isBeforeHandler(attempt: ClientAttempt, effect: Effect): boolean {
   return attempt.header === undefined || effect === "none" || effect === "idempotent";
-}
-
-/** Whether a failure is an answer that another server would give too, and not one of those that another attempt may mend. */
-function isAnswer(attempt: CallAttempt, code: Code, codes: number): boolean {
-  if (attempt.reached !== "yes" || attempt.fault !== "status" || code === "RESOURCE_EXHAUSTED") return false;
-  return (codes & codeBits([code])) === 0;
 }

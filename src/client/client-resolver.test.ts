@@ -297,6 +297,8 @@ describe("a resolver that fails", () => {
     const ready = failureOf(channel.ready({ timeoutMs: 500 }));
     give(broken);
     assert.equal((await cluster.settle(ready)).cause, broken);
-    assert.match((await cluster.settle(call)).text, /no peers: the resolver "scripted" failed: the registry is down/);
+    const error = await cluster.settle(call);
+    assert.equal(error.cause, broken);
+    assert.match(error.text, /no peers: the resolver "scripted" failed: the registry is down/);
   });
 });
