@@ -38,8 +38,13 @@ import type { ResolvedPolicy } from "./policy/policy.ts";
 
 /** Fixed fields, ids and trace of a request's headers, at most; path, authority, key, token and metadata come on top. */
 const HEAD_BYTES = 640;
-/** The same as a peer counts them: 32 more for each field (RFC 9113 6.5.2). */
-const HEAD_LIST_BYTES = 1_120;
+/** The same as a peer counts them, 32 more for each field (RFC 9113 6.5.2): the fields of every call, and those of some. */
+const HEAD_LIST_BYTES = 720;
+const CHECKSUM_LIST_BYTES = 52;
+const ENCODING_LIST_BYTES = 53;
+const PRIORITY_LIST_BYTES = 58;
+const REPEAT_LIST_BYTES = 112;
+const TOKEN_LIST_BYTES = 52;
 const scratch: Buffer = Buffer.alloc(64);
 const NO_PAIRS: readonly (string | Uint8Array)[] = [];
 
@@ -134,7 +139,12 @@ export abstract class CallBase extends WheelEntry implements IdWords, TraceWords
   /** What the header section counts against the peer's MAX_HEADER_LIST_SIZE, or a little more. */
   protected headListBytes(attempt: CallAttempt): number {
     const own = this.pairs.length === 0 ? 0 : pairsListBytes(this.pairs);
-    return HEAD_LIST_BYTES + this.#ownTextBytes(attempt) + own;
+    let bytes = HEAD_LIST_BYTES + this.#ownTextBytes(attempt) + own;
+    if (this.policy.integrity) bytes += CHECKSUM_LIST_BYTES;
+    if (this.channel.requestEncoding !== undefined) bytes += ENCODING_LIST_BYTES;
+    if (this.priority !== "normal") bytes += PRIORITY_LIST_BYTES;
+    if (attempt.number > 1 || !this.mayRepeat) bytes += REPEAT_LIST_BYTES;
+    return attempt.token === undefined ? bytes : bytes + TOKEN_LIST_BYTES;
   }
 
   encodeHead(encoder: HpackEncoder, out: Buffer, start: number, given: unknown): number {

@@ -25,6 +25,8 @@ export const callMarkName = "sim-call";
 const messagePrefixBytes = 5;
 /** A connection without calls that was silent for so long is asked for a sign of life before it takes one. */
 const idleMs = 5000;
+/** After a stream that its server refused, a connection takes no other for so long. */
+const refusedPauseMs = 100;
 
 /** One connection as the wire shows it. */
 export interface TappedConnection {
@@ -34,6 +36,8 @@ export interface TappedConnection {
   readyAtMs: number;
   /** The server's last bytes came; -Infinity before. */
   heardAtMs: number;
+  /** The server left a stream unprocessed, last at this time; -Infinity before. */
+  refusedAtMs: number;
   /** The server said that it takes no new calls. */
   isLeaving: boolean;
   isClosed: boolean;
@@ -89,6 +93,7 @@ export class WireTap {
       const { readyAtMs, heardAtMs, isLeaving, isClosed, isBlind, streams, streamsMax, peer } = connection;
       if (readyAtMs >= nowMs || isLeaving || isClosed || isBlind || streams.size >= streamsMax) continue;
       if (streams.size === 0 && heardAtMs <= nowMs - idleMs) continue;
+      if (connection.refusedAtMs > nowMs - refusedPauseMs) continue;
       room.set(peer, (room.get(peer) ?? 0) + streamsMax);
     }
     const reports = this.opinion?.() ?? [];
@@ -107,6 +112,7 @@ export class WireTap {
       peer,
       readyAtMs: Number.POSITIVE_INFINITY,
       heardAtMs: Number.NEGATIVE_INFINITY,
+      refusedAtMs: Number.NEGATIVE_INFINITY,
       isLeaving: false,
       isClosed: false,
       isBlind: false,
@@ -249,6 +255,7 @@ export class WireTap {
     const stream = connection.streams.get(id);
     if (stream === undefined) return;
     connection.streams.delete(id);
+    if (end === "unprocessed") connection.refusedAtMs = this.nowMs();
     this.attemptEnded(stream.attempt, end);
   }
 

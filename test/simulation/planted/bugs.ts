@@ -67,8 +67,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: "budget-not-withdrawn",
     what: "repeats take nothing from the budget",
     file: "src/policy/recover/budget.ts",
-    find: "    if (!this.mayRepeat(nowMs)) return false;\n    this.taken[this.at]",
-    replace: "    if (this.mayRepeat(nowMs)) return true;\n    this.taken[this.at]",
+    find: "    if (!this.mayRepeat(nowMs)) return false;\n    this.countTaken();",
+    replace: "    if (this.mayRepeat(nowMs)) return true;\n    this.countTaken();",
     expects: ["attempts-within-budget"],
   },
   {
