@@ -257,13 +257,9 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const isGated = this.policy.gate;
     const peer = channel.pick(nowMs, this.#excluded(nowMs), this.isReplyStream, isGated);
     if (peer !== undefined || this.#tried === undefined || nowMs < this.#backAtMs) return peer;
-    const unfit = this.#unfit;
-    return channel.pick(
-      nowMs,
-      this.#isAlone(nowMs) ? channel.notAlone(unfit ?? []) : unfit,
-      this.isReplyStream,
-      isGated,
-    );
+    // Rather beside another marked call, in a moment, than back to where the connection died.
+    if (this.#isAlone(nowMs)) return undefined;
+    return channel.pick(nowMs, this.#unfit, this.isReplyStream, isGated);
   }
 
   #isAlone(nowMs: number): boolean {
