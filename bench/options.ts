@@ -45,7 +45,7 @@ export const usage = `usage: npm run bench -- SCENARIO [flags]
 
 /** Throws UsageError on anything it does not know. */
 export function parseOptions(args: readonly string[]): BenchOptions {
-  const { values, positionals } = parse(args);
+  const { values, positionals } = typed(() => parseKnown(args));
   const [scenario, ...rest] = positionals;
   if (rest.length > 0) throw new UsageError(`one scenario at a time, got also ${rest.join(" ")}`);
   if (scenario === undefined) throw new UsageError("which scenario?");
@@ -69,9 +69,10 @@ export function parseOptions(args: readonly string[]): BenchOptions {
   };
 }
 
-function parse(args: readonly string[]): ReturnType<typeof parseKnown> {
+/** What `parse` gives; what it throws is a mistake in what was typed. */
+export function typed<T>(parse: () => T): T {
   try {
-    return parseKnown(args);
+    return parse();
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
@@ -103,7 +104,8 @@ function contenderOf(name: string): ContenderName {
   return contender;
 }
 
-function numberOf(flag: string, text: string, min: number, max: number, isWhole: boolean): number {
+/** A flag's number, in `min`..`max`. */
+export function numberOf(flag: string, text: string, min: number, max: number, isWhole: boolean): number {
   const value = text.trim() === "" ? Number.NaN : Number(text);
   if (value >= min && value <= max && (!isWhole || Number.isInteger(value))) return value;
   throw new UsageError(`--${flag} must be ${isWhole ? "a whole number in " : ""}${min}..${max}, got ${text}`);

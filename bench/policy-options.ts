@@ -1,6 +1,6 @@
 /** The command line of `npm run bench -- policy`, checked at once. */
 import { parseArgs } from "node:util";
-import { UsageError } from "./options.ts";
+import { numberOf, typed, UsageError } from "./options.ts";
 
 export interface PolicyOptions {
   readonly isJson: boolean;
@@ -17,7 +17,7 @@ export const policyUsage = `usage: npm run bench -- policy [flags]
 
 /** Throws UsageError on anything it does not know. */
 export function parsePolicyOptions(args: readonly string[]): PolicyOptions {
-  const { values, positionals } = parse(args);
+  const { values, positionals } = typed(() => parseKnown(args));
   if (positionals.length > 0) throw new UsageError(`policy takes flags only, got ${positionals.join(" ")}`);
   return {
     isJson: values.json ?? false,
@@ -25,14 +25,6 @@ export function parsePolicyOptions(args: readonly string[]): PolicyOptions {
     seconds: numberOf("seconds", values.seconds ?? "1", 0.1, 60, false),
     warmUpSeconds: numberOf("warm-up-seconds", values["warm-up-seconds"] ?? "1", 0, 60, false),
   };
-}
-
-function parse(args: readonly string[]): ReturnType<typeof parseKnown> {
-  try {
-    return parseKnown(args);
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
 }
 
 function parseKnown(args: readonly string[]) {
@@ -46,10 +38,4 @@ function parseKnown(args: readonly string[]) {
       "warm-up-seconds": { type: "string" },
     },
   });
-}
-
-function numberOf(flag: string, text: string, min: number, max: number, isWhole: boolean): number {
-  const value = text.trim() === "" ? Number.NaN : Number(text);
-  if (value >= min && value <= max && (!isWhole || Number.isInteger(value))) return value;
-  throw new UsageError(`--${flag} must be ${isWhole ? "a whole number in " : ""}${min}..${max}, got ${text}`);
 }

@@ -1,6 +1,6 @@
 /** The command line of `npm run bench -- slow-peer`, checked at once. */
 import { parseArgs } from "node:util";
-import { UsageError } from "./options.ts";
+import { numberOf, typed, UsageError } from "./options.ts";
 import { slowPeerContenders, type SlowPeerContender } from "./slow-peer-contender.ts";
 
 export interface SlowPeerOptions {
@@ -18,22 +18,14 @@ export const slowPeerUsage = `usage: npm run bench -- slow-peer [flags]
 
 /** Throws UsageError on anything it does not know. */
 export function parseSlowPeerOptions(args: readonly string[]): SlowPeerOptions {
-  const { values, positionals } = parse(args);
+  const { values, positionals } = typed(() => parseKnown(args));
   if (positionals.length > 0) throw new UsageError(`slow-peer takes flags only, got ${positionals.join(" ")}`);
   return {
     isJson: values.json ?? false,
-    seconds: wholeNumber("seconds", values.seconds ?? "60", 2, 600),
-    perSecond: wholeNumber("per-second", values["per-second"] ?? "1000", 10, 5_000),
+    seconds: numberOf("seconds", values.seconds ?? "60", 2, 600, true),
+    perSecond: numberOf("per-second", values["per-second"] ?? "1000", 10, 5_000, true),
     contenders: (values.contenders ?? "holdfast").split(",").map(contenderOf),
   };
-}
-
-function parse(args: readonly string[]): ReturnType<typeof parseKnown> {
-  try {
-    return parseKnown(args);
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
 }
 
 function parseKnown(args: readonly string[]) {
@@ -55,10 +47,4 @@ function contenderOf(name: string): SlowPeerContender {
     throw new UsageError(`no contender "${name}"; there are ${slowPeerContenders.join(", ")}`);
   }
   return contender;
-}
-
-function wholeNumber(flag: string, text: string, min: number, max: number): number {
-  const value = text.trim() === "" ? Number.NaN : Number(text);
-  if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new UsageError(`--${flag} must be a whole number in ${min}..${max}, got ${text}`);
 }

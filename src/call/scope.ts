@@ -67,6 +67,12 @@ export class CallScope implements TraceWords {
     this.#signal = undefined;
   }
 
+  /** When calls made inside must have ended, on another clock: real code that calls into a simulation is on one of its own. */
+  deadlineOn(clock: Clock): number {
+    const shiftMs = this.clock === clock ? 0 : clock.monotonicMs() - this.clock.monotonicMs();
+    return this.deadlineMs + shiftMs - this.reserveMs;
+  }
+
   /** The call being handled in this scope; undefined for scopes that are no call. */
   get call(): Call | undefined {
     return undefined;

@@ -1,10 +1,11 @@
 /**
  * What a call's failure says: where the time went, who failed, whether a handler may have run.
  */
-import type { Code } from "../call/code.ts";
+import { type Code, codeNumber } from "../call/code.ts";
 import { failure, type RpcError } from "../call/error.ts";
 import type { Fault } from "../call/fault.ts";
 import { metadataFromPairs } from "../call/metadata.ts";
+import { ANSWER_CODES } from "../policy/recover/attempts.ts";
 import type { CallAttempt } from "./call-attempt.ts";
 import type { ClientCall } from "./client-call.ts";
 import type { ClientMethod } from "./client-method.ts";
@@ -58,18 +59,7 @@ export function endedByCaller({ reason }: RpcError): boolean {
   return reason === "CANCELLED_BY_CALLER" || reason === "CLIENT_CLOSED" || reason === "UNREAD";
 }
 
-/** What a service says to a caller who asked for the wrong thing is an answer: it does not make the service unreliable. */
-const ANSWERS: ReadonlySet<Code> = new Set<Code>([
-  "INVALID_ARGUMENT",
-  "NOT_FOUND",
-  "ALREADY_EXISTS",
-  "PERMISSION_DENIED",
-  "FAILED_PRECONDITION",
-  "ABORTED",
-  "OUT_OF_RANGE",
-  "UNAUTHENTICATED",
-]);
-
+/** The service's answer to a caller who asked for the wrong thing: no failure of the service. */
 export function isAnswerCode({ code, reason }: RpcError): boolean {
-  return reason === undefined && ANSWERS.has(code);
+  return reason === undefined && (ANSWER_CODES & (1 << codeNumber(code))) !== 0;
 }

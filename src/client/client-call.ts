@@ -36,7 +36,7 @@ import type { ClientPeer } from "./client-peer.ts";
 import type { ConnectionWatch } from "./connection-watch.ts";
 import type { CallOptions } from "./options.ts";
 import { suffer } from "./ordeal.ts";
-import { payloadHash } from "./payload-hash.ts";
+import { isKnownGood, isQuarantined, noteGood, poisonError, suspectPoison } from "./poison-mark.ts";
 
 /** A call that finds no peer waits so long at most. */
 const PLACE_TIMEOUT_MS = 10_000;
@@ -96,7 +96,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   #hasRefreshed: boolean = false;
   /** The last attempt was answered with UNAUTHENTICATED: the next token is to be a fresh one. */
   #isRefreshDue: boolean = false;
-  #onAbort: (() => void) | undefined;
+  #onAbort: (() => void) | undefined = undefined;
   /** Keeps the process alive between two attempts. */
   #hold: Timer | undefined = undefined;
   #isParked: boolean = false;
@@ -106,7 +106,6 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   constructor(channel: ChannelCore, method: ClientMethod, options: CallOptions | undefined, nowMs: number) {
     super(channel, method, options, nowMs);
     this.trail = channel.events.hears("call.ended") ? new CallTrail() : undefined;
-    this.#onAbort = undefined;
   }
 
   get peer(): Peer | undefined {
@@ -118,7 +117,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   /** The request can be sent again from its beginning. */
   protected abstract get canSendAgain(): boolean;
   /** The one request message, for those that have one; copies are for those alone. */
-  protected abstract get onlyRequest(): { readonly message: unknown } | undefined;
+  abstract get onlyRequest(): { readonly message: unknown } | undefined;
   /** Something of the attempt's answer has reached the user (docs/decisions/commit-point.md). Nothing of a single reply does before all of it. */
   protected isCommitted(_attempt: ClientAttempt): boolean {
     return false;
@@ -162,7 +161,11 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       this.trace3 = random.uint32() | 1;
     }
     channel.tick.used(this.createdMs);
-    if (!channel.quarantine.isEmpty && this.#isQuarantined()) return;
+    if (!channel.quarantine.isEmpty && isQuarantined(this)) {
+      state.counters.poisoned += 1;
+      this.#finish(poisonError(this, "the same request brought down two servers within the last minute", "no"));
+      return;
+    }
     this.place(this.createdMs);
     this.rearm();
   }
@@ -178,10 +181,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       return false;
     }
     if (scope.deadlineMs !== Infinity) {
-      const { clock } = this.channel.runtime.world;
-      // A scope of another world (real code that calls into a simulation) counts on another clock.
-      const shiftMs = scope.clock === clock ? 0 : clock.monotonicMs() - scope.clock.monotonicMs();
-      this.deadlineMs = Math.min(this.deadlineMs, scope.deadlineMs + shiftMs - scope.reserveMs);
+      this.deadlineMs = Math.min(this.deadlineMs, scope.deadlineOn(this.channel.runtime.world.clock));
       if (this.deadlineMs <= this.createdMs) {
         this.endWith("DEADLINE_EXCEEDED", "the inherited deadline left no time for this call", "DEADLINE", undefined);
         return false;
@@ -212,20 +212,6 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   /** Cancelled by the signal, or by leaving the stream. */
   protected cancelled(reason: unknown): void {
     this.endWith("CANCELLED", "the caller cancelled the call", "CANCELLED_BY_CALLER", reason);
-  }
-
-  /** The same request has brought down servers a moment ago. */
-  #isQuarantined(): boolean {
-    const only = this.onlyRequest;
-    if (only === undefined || this.channel.poisonState !== "on") return false;
-    const { hash, bytes } = payloadHash(this.requestCodec, only.message);
-    if (!this.channel.quarantine.holds(this.method.plan.info.path, hash, bytes, this.createdMs)) return false;
-    this.method.state.counters.poisoned += 1;
-    const text = "the same request brought down two servers within the last minute";
-    this.#finish(
-      failure({ ...factsOf(this), code: "INTERNAL", text, reason: "POISON_SUSPECT", reached: "no", retryAfterMs: -1 }),
-    );
-    return true;
   }
 
   // -------------------------------------------------------------------------------------------------- placing
@@ -273,11 +259,11 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   /** A peer takes the call. */
   startOn(peer: ClientPeer): void {
     this.#placeByMs = Infinity;
-    this.#startOn(peer, this.#why);
+    this.#launch(peer, this.#why);
   }
 
-  /** False: it was not started, and will not be. */
-  #startOn(peer: ClientPeer, why: AttemptWhy): boolean {
+  /** Starts an attempt, with a token if the channel asks for them. False: it was not started. */
+  #launch(peer: ClientPeer, why: AttemptWhy): boolean {
     if (this.channel.token === undefined) return this.#startAttempt(peer, why, undefined);
     void this.#startWithToken(peer, why);
     return true;
@@ -507,7 +493,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const nowMs = attempt.connection.receivedAtMs;
     if (attempt.code === 0) {
       noteSuccess(this, attempt, nowMs);
-      if (this.method.state.knownGood.isDue(nowMs)) this.#noteGood(nowMs);
+      if (this.method.state.knownGood.isDue(nowMs)) noteGood(this, nowMs);
       this.#remove(attempt);
       // The winner is taken out: whatever is still in flight has lost.
       if (this.#inFlight > 0) this.#cancelAttempts(attempt);
@@ -526,13 +512,6 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       return;
     }
     this.#attemptFailed(attempt);
-  }
-
-  #noteGood(nowMs: number): void {
-    const only = this.onlyRequest;
-    if (only === undefined) return;
-    const { hash, bytes } = payloadHash(this.requestCodec, only.message);
-    this.method.state.knownGood.answered(hash, bytes, nowMs);
   }
 
   /** Attempts that are on their way, or about to be. */
@@ -600,7 +579,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const isMarked = noteFailure(this, attempt, code, nowMs);
     // A listener may have cancelled it.
     if (this.isOver) return;
-    if (isMarked && !this.#isKnownGood(attempt, nowMs)) {
+    if (isMarked && !isKnownGood(this, attempt, nowMs)) {
       this.#marks += 1;
       this.#aloneUntilMs = nowMs + ALONE_MS;
     }
@@ -628,16 +607,15 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       isDeduplicated: false,
     });
     if (repeat === "poison") {
-      this.#poisoned(attempt, nowMs);
+      suspectPoison(this, nowMs);
+      this.#cancelAttempts(undefined);
+      this.#finish(poisonError(this, attempt.text, "maybe"));
       return;
     }
-    // If the first to finish failed of anything but an answer, the one that is still in flight is awaited.
     if (!isExpiredToken) (this.#tried ??= []).push(attempt.peer);
-    if (
-      this.#inFlight > 0 &&
-      !isAnswer(code, attempt.reached === "yes" && attempt.fault === "status", this.policy.codes)
-    )
-      return;
+    // If the first to finish failed of anything but an answer, the one that is still in flight is awaited.
+    const isFromHandler = attempt.reached === "yes" && attempt.fault === "status";
+    if (this.#inFlight > 0 && !isAnswer(code, isFromHandler, this.policy.codes)) return;
     const isWanted = repeat === "free" || repeat === "charged";
     const isBack = !isExpiredToken && !channel.hasOther(this.#tried);
     const delayMs = isWanted ? this.#delayBefore(attempt, code, isBack, nowMs) : 0;
@@ -696,39 +674,6 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     }
     if (channel.events.isHeard) channel.events.emit("budget.empty", nowMs, { method: state.info });
     return false;
-  }
-
-  /** Requests like it were answered lately: the connection did not die of it. */
-  #isKnownGood(attempt: CallAttempt, nowMs: number): boolean {
-    const only = this.onlyRequest;
-    if (only === undefined) return false;
-    const { hash, bytes } = payloadHash(this.requestCodec, only.message);
-    return this.method.state.knownGood.excuses(hash, bytes, attempt.peer.target.id, nowMs);
-  }
-
-  /** It was on two connections that died without a word: it is not sent to a third. */
-  #poisoned(attempt: CallAttempt, nowMs: number): void {
-    const { channel } = this;
-    const { info } = this.method.plan;
-    const only = this.onlyRequest;
-    if (only !== undefined) {
-      const { hash, bytes } = payloadHash(this.requestCodec, only.message);
-      // All that are like it pay for a wrong guess: of what was good a moment ago, this call alone is ended.
-      if (!this.method.state.knownGood.has(hash, bytes, nowMs)) channel.quarantine.add(info.path, hash, bytes, nowMs);
-    }
-    this.method.state.counters.poisoned += 1;
-    if (channel.events.isHeard) channel.events.emit("poisoned", nowMs, { callId: this.id, method: info });
-    this.#cancelAttempts(undefined);
-    this.#finish(
-      failure({
-        ...factsOf(this),
-        code: "INTERNAL",
-        text: attempt.text,
-        reason: "POISON_SUSPECT",
-        reached: "maybe",
-        retryAfterMs: -1,
-      }),
-    );
   }
 
   /** Goes to a peer that was not tried, at once; or back to one that was, after a backoff. With a fresh token the same peer will do. */
@@ -815,14 +760,14 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const peer = channel.pick(nowMs, busy, this.isReplyStream, this.policy.gate);
     if (peer === undefined) return;
     if (why === "copy") {
-      this.#startOn(peer, why);
+      this.#launch(peer, why);
       return;
     }
     if (channel.budgetState !== "off" && !state.budget.takeCopy(nowMs)) {
       if (channel.budgetState === "on") return;
       channel.observed("budget", "no copy", this.id, undefined);
     }
-    if (!this.#startOn(peer, why)) {
+    if (!this.#launch(peer, why)) {
       this.#giveBackCopy();
       return;
     }
@@ -929,7 +874,6 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (this.isWaiting) this.channel.stopWaiting(this);
     if (this.scope !== undefined) this.scope.removeChild(this);
     if (this.#onAbort !== undefined) this.options?.signal?.removeEventListener("abort", this.#onAbort);
-    for (const pending of this.#pending ?? []) this.#giveUp(pending);
     if (this.#isParked) this.#release();
     this.channel.callEnded();
   }

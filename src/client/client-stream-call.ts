@@ -26,7 +26,7 @@ export class ClientStreamCall extends UnaryCall implements PumpOwner {
   protected override get canSendAgain(): boolean {
     return this.#pump.canSendAgain;
   }
-  protected override get onlyRequest(): undefined {
+  override get onlyRequest(): undefined {
     return undefined;
   }
   protected override sendRequest(attempt: ClientAttempt): void {

@@ -22,6 +22,7 @@ import type { Metadata } from "../call/metadata.ts";
 import type { Peer } from "../call/peer.ts";
 import type { Refused } from "../call/refused.ts";
 import { CallFaultLayer } from "../chaos/call-fault.ts";
+import { throttleShape } from "../policy/protect/throttle.ts";
 import { SwitchBoard } from "../policy/protect/switches.ts";
 import type { AnyContract } from "../schema/contract.ts";
 import type { World } from "../world/world.ts";
@@ -192,13 +193,7 @@ const channelShape = {
       ejectedShareMax: numberOption({ default: 0.5, min: 0, max: 1 }),
     }),
   ),
-  throttle: orFalse(
-    objectOption({
-      factor: numberOption({ default: 2, min: 1.1, max: 100 }),
-      decayMs: numberOption({ default: 5_000, min: 100, max: 600_000 }),
-      refusedShareMax: numberOption({ default: 0.75, min: 0, max: 1 }),
-    }),
-  ),
+  throttle: orFalse(objectOption(throttleShape)),
   switches: anyOption<SwitchBoard>(),
   health: anyOption<HealthOptions | false>(),
   chaos: anyOption<CallFaultLayer>(),

@@ -5,7 +5,12 @@ import { crc32 } from "node:zlib";
 import type { MessageCodec } from "../schema/codec.ts";
 
 /** CRC-32 and length of the message as it is sent; zeros for what cannot be sent. */
-export function payloadHash(codec: MessageCodec, message: unknown): { readonly hash: number; readonly bytes: number } {
+export interface PayloadHash {
+  readonly hash: number;
+  readonly bytes: number;
+}
+
+export function payloadHash(codec: MessageCodec, message: unknown): PayloadHash {
   try {
     const encoded = codec.encode(message);
     return { hash: crc32(encoded), bytes: encoded.length };

@@ -175,7 +175,7 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
     this.#resolve = waiter.resolve;
     this.#reject = waiter.reject;
   }
-  protected get onlyRequest(): { readonly message: unknown } | undefined {
+  get onlyRequest(): { readonly message: unknown } | undefined {
     return this.#pump === undefined ? { message: this.#request } : undefined;
   }
   protected sendRequest(attempt: ClientAttempt): void {

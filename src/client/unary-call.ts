@@ -41,7 +41,7 @@ export class UnaryCall extends ClientCall {
   protected get canSendAgain(): boolean {
     return true;
   }
-  protected get onlyRequest(): { readonly message: unknown } | undefined {
+  get onlyRequest(): { readonly message: unknown } | undefined {
     return { message: this.#request };
   }
   protected sendRequest(attempt: ClientAttempt): void {

@@ -214,6 +214,20 @@ describe("servers that die of something else", () => {
     }
   });
 
+  it("or whose connections break again and again lose no call: none goes back there while others have not had it", async () => {
+    for (const seed of [1, 2, 3]) {
+      await using cluster = createCluster({ seed });
+      const shop = new PoisonedShop(cluster, 300);
+      const sender = clientOf(cluster, 0, 200, (number) => `report ${number}`);
+      await cluster.advance(3_000);
+      const breaks = [0, 120, 240, 360, 480].map((atMs) => ({ kind: "reset", peer: "shop/2", atMs }) as const);
+      cluster.inject(...breaks);
+      await cluster.advance(3_000);
+      assert.equal(shop.crashes, 0);
+      assert.deepEqual(await failuresOf(cluster, [sender]), [], `seed ${seed}`);
+    }
+  });
+
   it("lose no call that takes long, though many were on the connection, and keep them waiting a quarter of a second at most", async () => {
     await using cluster = createCluster({ seed: 1 });
     cluster.serve("shop", SERVERS, (server, index) => {

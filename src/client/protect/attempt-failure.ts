@@ -7,7 +7,7 @@ import type { Blame, Fault, FaultKind, Phase } from "../../call/fault.ts";
 import type { Metadata } from "../../call/metadata.ts";
 import { describeValue } from "../../call/options.ts";
 import type { Peer } from "../../call/peer.ts";
-import { codeBits } from "../../policy/recover/attempts.ts";
+import { ANSWER_CODES, codeBits } from "../../policy/recover/attempts.ts";
 
 export interface AttemptFailure {
   readonly code: Code;
@@ -99,22 +99,7 @@ export function faultOf(
   return { kind, phase, blame, peer, attempt, code, atMs, text };
 }
 
-const ANSWERS = codeBits([
-  "INVALID_ARGUMENT",
-  "NOT_FOUND",
-  "ALREADY_EXISTS",
-  "PERMISSION_DENIED",
-  "FAILED_PRECONDITION",
-  "ABORTED",
-  "OUT_OF_RANGE",
-  "UNAUTHENTICATED",
-]);
-const WELL = ANSWERS | codeBits(["UNIMPLEMENTED"]);
-
-/** What a caller is told who asked for the wrong thing: it does not make the function unreliable. */
-export function isAnswer(code: Code): boolean {
-  return (ANSWERS & codeBits([code])) !== 0;
-}
+const WELL = ANSWER_CODES | codeBits(["UNIMPLEMENTED"]);
 
 /** The peer looked at what was asked and said no: it is well. */
 export function showsHealth({ code, kind, reached, isOurs }: AttemptFailure): boolean {

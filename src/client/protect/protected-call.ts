@@ -12,8 +12,9 @@ import type { Reason } from "../../call/reason.ts";
 import { CallScope, type ScopeChild, scopes } from "../../call/scope.ts";
 import type { AttemptWhy } from "../call-attempt.ts";
 import { priorityOf } from "../call-base.ts";
+import { isAnswerCode } from "../call-error.ts";
 import type { MethodState } from "../method-state.ts";
-import { type AttemptFailure, isAnswer } from "./attempt-failure.ts";
+import type { AttemptFailure } from "./attempt-failure.ts";
 import { REFUSED } from "./breaker.ts";
 import { CallCourse } from "./call-course.ts";
 import { fallBack } from "./fall-back.ts";
@@ -182,11 +183,8 @@ export class ProtectedCall implements AnyAttempt, Deadline, ScopeChild, FreshCal
       return false;
     }
     if (scope.deadlineMs !== Infinity) {
-      const { clock } = this.plan.protection.runtime.world;
-      // A scope of another world (real code that calls into a simulation) counts on another clock.
-      const shiftMs = scope.clock === clock ? 0 : clock.monotonicMs() - scope.clock.monotonicMs();
       const times = this.fixTimes();
-      times.deadlineMs = Math.min(times.deadlineMs, scope.deadlineMs + shiftMs - scope.reserveMs);
+      times.deadlineMs = Math.min(times.deadlineMs, scope.deadlineOn(this.plan.protection.runtime.world.clock));
       if (times.deadlineMs <= times.createdMs) {
         this.endWith("DEADLINE_EXCEEDED", "the inherited deadline left no time for this call", "DEADLINE", undefined);
         return false;
@@ -457,7 +455,7 @@ export class ProtectedCall implements AnyAttempt, Deadline, ScopeChild, FreshCal
     const { counters } = protection;
     const failedAttempts = this.course === undefined ? 0 : this.course.failedAttempts;
     if (error.reason === "CANCELLED_BY_CALLER") counters.endedByCaller(this.attempts);
-    else counters.ended(nowMs, error.reason === undefined && isAnswer(error.code), this.attempts, failedAttempts);
+    else counters.ended(nowMs, isAnswerCode(error), this.attempts, failedAttempts);
     if (this.trail !== undefined) this.trail.tell(this, error, nowMs);
   }
 

@@ -6,7 +6,7 @@
  * Counters decay exponentially (5 s), not over the two minutes of the source, so that it lets go soon. The floor in calls a second and
  * the limit of 75 % are those of Finagle's NackAdmissionFilter, the call that passes each second that of go-zero's breaker.
  */
-import type { Options } from "../../call/options.ts";
+import type { Option, Options } from "../../call/options.ts";
 import { numberOption, resolveOptions } from "../../call/options.ts";
 
 /** When and how much a client refuses by itself. */
@@ -21,10 +21,15 @@ export type ThrottleOptions = Options<{
   perSecondMin: number;
 }>;
 
-const SHAPE = {
+/** What a client's options take of these. */
+export const throttleShape: Readonly<Record<"factor" | "decayMs" | "refusedShareMax", Option<number>>> = {
   factor: numberOption({ default: 2, min: 1.1, max: 100 }),
   decayMs: numberOption({ default: 5_000, min: 100, max: 600_000 }),
   refusedShareMax: numberOption({ default: 0.75, min: 0, max: 1 }),
+};
+
+const SHAPE = {
+  ...throttleShape,
   perSecondMin: numberOption({ default: 5, min: 0, max: 1_000_000 }),
 };
 

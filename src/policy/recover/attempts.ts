@@ -52,6 +52,18 @@ export const REPEATED_CODES: number = codeBits([
   "DEADLINE_EXCEEDED",
 ]);
 
+/** What a service says to a caller who asked for the wrong thing: its answer, which does not make it unreliable. */
+export const ANSWER_CODES: number = codeBits([
+  "INVALID_ARGUMENT",
+  "NOT_FOUND",
+  "ALREADY_EXISTS",
+  "PERMISSION_DENIED",
+  "FAILED_PRECONDITION",
+  "ABORTED",
+  "OUT_OF_RANGE",
+  "UNAUTHENTICATED",
+]);
+
 /** A set of codes as bits. */
 export function codeBits(codes: readonly CodeOrOk[]): number {
   let bits = 0;
