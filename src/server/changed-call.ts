@@ -8,7 +8,8 @@ import type { Metadata } from "../call/metadata.ts";
 import { CallScope, copyTrace, type ScopeChild } from "../call/scope.ts";
 import type { Timer } from "../world/timers.ts";
 import type { Changed } from "./intercepted-call.ts";
-import { HandlerView, type ServerCall } from "./server-call.ts";
+import { HandlerView } from "./handler-view.ts";
+import type { ServerCall } from "./server-call.ts";
 
 export class ChangedCall extends CallScope implements ScopeChild {
   scopePrevious: ScopeChild | undefined;

@@ -3,7 +3,8 @@
  */
 import type { Interceptor, Source } from "../call/interceptor.ts";
 import type { HandlerCall } from "./handler-call.ts";
-import { functionOption, listOption, numberOption, resolveOptions } from "../call/options.ts";
+import { anyOption, functionOption, listOption, numberOption, resolveOptions } from "../call/options.ts";
+import type { Principal } from "../call/principal.ts";
 import type { AnyContract, MethodShape, MethodsOf } from "../schema/contract.ts";
 import { addressText, isLocal, parseAddress } from "../wire/transport/address.ts";
 import { connectInProcess, type InProcess, inProcessDial } from "../wire/transport/in-process.ts";
@@ -13,6 +14,7 @@ import { readServerTls } from "../wire/transport/tls-files.ts";
 import type { Listener, Socket, SocketEvents } from "../world/network.ts";
 import { nodeWorld } from "../world/node.ts";
 import type { World } from "../world/world.ts";
+import { ConnectionFacts, type Door, IN_PROCESS } from "./connection-facts.ts";
 import { doorWarnings } from "./door-warnings.ts";
 import { http2LimitsOf } from "./http2-limits.ts";
 import { wait } from "./wait.ts";
@@ -24,27 +26,47 @@ import {
   type ServerOptions,
 } from "./options.ts";
 import { Router } from "./router.ts";
+import { checkRule, type Rule } from "./rule.ts";
 import { ServerCore } from "./server-core.ts";
 import { onSignals } from "./signals.ts";
+import type { RequestSchema } from "./validate.ts";
 
-interface HandlerKinds<M extends MethodShape> {
-  unary: (request: M["request"], call: HandlerCall) => M["replyInit"] | Promise<M["replyInit"]>;
-  "server-stream": (request: M["request"], call: HandlerCall) => Source<M["replyInit"]>;
+interface HandlerKinds<M extends MethodShape, P extends Principal> {
+  unary: (request: M["request"], call: HandlerCall<P>) => M["replyInit"] | Promise<M["replyInit"]>;
+  "server-stream": (request: M["request"], call: HandlerCall<P>) => Source<M["replyInit"]>;
   "client-stream": (
     requests: AsyncIterable<M["request"]>,
-    call: HandlerCall,
+    call: HandlerCall<P>,
   ) => M["replyInit"] | Promise<M["replyInit"]>;
-  bidi: (requests: AsyncIterable<M["request"]>, call: HandlerCall) => Source<M["replyInit"]>;
+  bidi: (requests: AsyncIterable<M["request"]>, call: HandlerCall<P>) => Source<M["replyInit"]>;
 }
 
 /** Every method must be there; an object literal or an instance. */
-export type Handlers<C extends AnyContract> = {
-  readonly [K in keyof MethodsOf<C>]: HandlerKinds<MethodsOf<C>[K]>[MethodsOf<C>[K]["kind"]];
+export type Handlers<C extends AnyContract, P extends Principal = Principal> = {
+  readonly [K in keyof MethodsOf<C>]: HandlerKinds<MethodsOf<C>[K], P>[MethodsOf<C>[K]["kind"]];
 };
 
-export interface ServiceOptions {
+export interface ServiceOptions<C extends AnyContract = AnyContract, P extends Principal = Principal> {
   /** Wrapped around this service's handlers, inside the server's own. Default none. */
   readonly interceptors?: readonly Interceptor[] | undefined;
+  /**
+   * Who may call: one rule for all methods, or one for each (one that is forgotten is a type error). Others are refused before anything of
+   * their call is looked at: UNAUTHENTICATED if nobody knows them, else PERMISSION_DENIED. Default "authenticated" where the server can
+   * authenticate (`authenticate`, or a door with `clientCaFile`), else "anyone".
+   */
+  readonly authorize?: Rule<P> | { readonly [K in keyof MethodsOf<C>]: Rule<P> } | undefined;
+  /**
+   * A Standard Schema (Zod, Valibot, ArkType) for the requests of each method named, asked before the handler: what it finds is told field by
+   * field, INVALID_ARGUMENT with `google.rpc.BadRequest`. Of a request stream each message is. The handler gets the message as it came. Default none.
+   */
+  readonly validate?:
+    | { readonly [K in keyof MethodsOf<C>]?: RequestSchema<MethodsOf<C>[K]["request"]> | undefined }
+    | undefined;
+  /**
+   * What a repeat of a call is told that a crash left running, of methods with effect once: "refuse" (OUTCOME_UNKNOWN), or "rerun", for
+   * handlers that can tell for themselves whether they have run. Default "refuse".
+   */
+  readonly onUnknown?: { readonly [K in keyof MethodsOf<C>]?: "refuse" | "rerun" | undefined } | undefined;
 }
 
 /** How a close went. */
@@ -57,9 +79,9 @@ export interface DrainReport {
 }
 
 /** Services behind doors, with an end in good order. */
-export interface Server extends InProcess, AsyncDisposable {
+export interface Server<P extends Principal = Principal> extends InProcess, AsyncDisposable {
   /** Adds a service. TypeError for a missing or unknown handler, or a service added before. */
-  service<C extends AnyContract>(contract: C, handlers: Handlers<C>, options?: ServiceOptions): this;
+  service<C extends AnyContract>(contract: C, handlers: Handlers<C, P>, options?: ServiceOptions<C, P>): this;
   /**
    * Opens a door: a port (on 127.0.0.1), "host:port" or "unix:/path"; port 0 takes a free one. May be called again for another
    * door. Rejects with an Error that names address and cause; TypeError for a non-loopback address without TLS or plaintext: true.
@@ -74,8 +96,8 @@ export interface Server extends InProcess, AsyncDisposable {
 }
 
 /** Makes a server. Does no I/O. RangeError or TypeError for wrong options. */
-export function createServer(options?: ServerOptions): Server {
-  return new HoldfastServer(resolveServerOptions(options));
+export function createServer<P extends Principal = Principal>(options?: ServerOptions<P>): Server<P> {
+  return new HoldfastServer<P>(resolveServerOptions(options as ServerOptions | undefined));
 }
 
 /** Who hears of a connection that was refused. */
@@ -87,9 +109,15 @@ const NOBODY: SocketEvents = Object.freeze({
   closed: () => {},
 });
 
+const serviceShape = {
+  interceptors: listOption(functionOption<Interceptor>()),
+  authorize: anyOption<unknown>(),
+  validate: anyOption<unknown>(),
+  onUnknown: anyOption<unknown>(),
+};
 const closeShape = { timeoutMs: numberOption({ default: undefined, min: 0, max: 86_400_000 }) };
 
-class HoldfastServer implements Server {
+class HoldfastServer<P extends Principal> implements Server<P> {
   readonly #options: ResolvedServerOptions;
   readonly #world: World;
   readonly #router: Router;
@@ -110,6 +138,8 @@ class HoldfastServer implements Server {
       interceptors: (options.interceptors ?? []) as readonly Interceptor[],
       messageBytesMax: options.limits.messageBytesMax,
       limits: http2LimitsOf(options.limits),
+      authenticate: options.authenticate,
+      critical: options.critical === undefined ? undefined : checkRule("critical", options.critical),
     });
     this.#listeners = new Set();
     this.#state = "idle";
@@ -123,11 +153,16 @@ class HoldfastServer implements Server {
     return this.#state;
   }
 
-  service<C extends AnyContract>(contract: C, handlers: Handlers<C>, options?: ServiceOptions): this {
-    const { interceptors } = resolveOptions("", options ?? {}, {
-      interceptors: listOption(functionOption<Interceptor>()),
+  service<C extends AnyContract>(contract: C, handlers: Handlers<C, P>, options?: ServiceOptions<C, P>): this {
+    const { interceptors, authorize, validate, onUnknown } = resolveOptions("", options ?? {}, serviceShape);
+    this.#router.add(contract, handlers, {
+      interceptors: (interceptors ?? []) as readonly Interceptor[],
+      authorize,
+      validate,
+      onUnknown,
+      isBuiltIn: false,
+      isLocalOnly: false,
     });
-    this.#router.add(contract, handlers, (interceptors ?? []) as readonly Interceptor[]);
     return this;
   }
 
@@ -152,12 +187,18 @@ class HoldfastServer implements Server {
             certFile: files.certFile ?? "",
             keyFile: files.keyFile ?? "",
           });
+    const door: Door = Object.freeze({
+      address: addressText(address),
+      isLocal: isLocal(address),
+      isTls: tls !== undefined,
+      asksCertificates: files?.clientCaFile !== undefined,
+    });
     const listener = await this.#world.network.listen({
       address,
       tls,
       alpn: ["h2"],
       handshakeTimeoutMs: 10_000,
-      accept: (socket) => this.#accept(socket),
+      accept: (socket) => this.#accept(socket, door),
       failed: doorWarnings(this.#world.clock, addressText(address)),
     });
     if (this.#state !== "idle" && this.#state !== "listening") {
@@ -175,7 +216,7 @@ class HoldfastServer implements Server {
   }
 
   [inProcessDial] = (events: SocketEvents): Socket =>
-    connectInProcess(this.#world, events, (socket) => this.#accept(socket));
+    connectInProcess(this.#world, events, (socket) => this.#accept(socket, IN_PROCESS));
 
   close(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport> {
     const { timeoutMs } = resolveOptions("", options ?? {}, closeShape);
@@ -187,13 +228,19 @@ class HoldfastServer implements Server {
     await this.close();
   }
 
-  #accept(socket: Socket): SocketEvents {
+  #accept(socket: Socket, door: Door): SocketEvents {
     if (this.#state === "closed" || this.#core.connections.size >= this.#options.limits.connectionsMax) {
       // Before SETTINGS: a client that has not read them has sent nothing, and knows it.
       socket.destroy();
       return NOBODY;
     }
-    const connection = new ServerConnection(this.#core.runtime, socket, this.#core, this.#core.limits);
+    const connection = new ServerConnection(
+      this.#core.runtime,
+      socket,
+      this.#core,
+      this.#core.limits,
+      new ConnectionFacts(door, socket),
+    );
     this.#core.connections.add(connection);
     if (this.#isGoingAway) connection.drain();
     return connection;

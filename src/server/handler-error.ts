@@ -10,6 +10,8 @@ import { InvalidMessageError } from "../schema/invalid-message.ts";
 import { encodeStatusDetails } from "../wire/grpc/status-details.ts";
 import type { Status } from "../wire/transport/server-exchange.ts";
 
+import { refusalIn } from "./refusal.ts";
+
 /** Codes of a nested call that keep their meaning one level up. */
 const KEPT: ReadonlySet<Code> = new Set<Code>(["DEADLINE_EXCEEDED", "CANCELLED", "UNAVAILABLE", "RESOURCE_EXHAUSTED"]);
 
@@ -38,6 +40,8 @@ export function statusOf(thrown: unknown, call: FailedCall): Status {
 }
 
 function readStatus(thrown: unknown, call: FailedCall): Status {
+  const refusal = refusalIn(thrown);
+  if (refusal !== undefined) return { ...refusal, metadata: call.trailerPairs, details: undefined };
   if (thrown instanceof RpcError) {
     // What Holdfast made is told by its reason (a closed client, a scope's deadline), what a peer answered by its call.
     const isNested = thrown.callId !== undefined || thrown.reason !== undefined;

@@ -2,17 +2,23 @@
  * Interceptors on a server: the user's functions around the handler, one shape for all four kinds. Messages are streams
  * here, be they one or many; a server without interceptors never comes through this file.
  */
-import type { Interceptor, Next, Outcome, Reply } from "../call/interceptor.ts";
-import { StreamReply } from "../call/stream-reply.ts";
 import { AsyncLocalStorage } from "node:async_hooks";
-import { scopes } from "../call/scope.ts";
+import { failure, RpcError } from "../call/error.ts";
+import type { Interceptor, Next, Outcome, Reply } from "../call/interceptor.ts";
+import { type CallScope, scopes } from "../call/scope.ts";
+import { StreamReply } from "../call/stream-reply.ts";
+import { unreadable } from "../wire/transport/server-exchange.ts";
 import { ChangedCall } from "./changed-call.ts";
+import type { Execution } from "./execution.ts";
 import { InterceptedServerCall } from "./intercepted-call.ts";
-import { isThenable, iteratorOf, type ServerCall, sendAll } from "./server-call.ts";
+import { endExecution, keptAnswer, passage } from "./passage.ts";
+import { isThenable, iteratorOf, sendAll } from "./send-replies.ts";
+import type { ServerCall } from "./server-call.ts";
+import { validated } from "./validate.ts";
 
-export function runIntercepted(call: ServerCall, request: unknown): void {
+export function runIntercepted(call: ServerCall): void {
   const interceptors: readonly Interceptor[] = [...call.core.interceptors, ...call.route.interceptors];
-  const requests = call.route.isRequestStream ? call.requests : [request];
+  const requests = call.route.isRequestStream ? call.requests : new OneRequest(call);
   const done = new Promise<Outcome>((resolve) => call.onDone(resolve));
   const handle: Next = async (intercepted) => {
     if (!(intercepted instanceof InterceptedServerCall)) {
@@ -25,20 +31,43 @@ export function runIntercepted(call: ServerCall, request: unknown): void {
   void answer(call, next, new InterceptedServerCall(call, requests, done, {}));
 }
 
-/** The handler itself, as the innermost `next`. */
+/** The handler itself, as the innermost `next`, behind what stands before it. */
 async function runInner(call: ServerCall, intercepted: InterceptedServerCall, done: Promise<Outcome>): Promise<Reply> {
+  if (!call.hasGates) return runHandler(call, intercepted, done, undefined);
+  const { execution, kept } = await passage(call);
+  if (kept !== undefined) return keptAnswer(call, kept, done);
+  return runHandler(call, intercepted, done, execution);
+}
+
+/** Gives the permit back when the handler has ended, whatever becomes of the call; that of a stream when it has begun. */
+async function runHandler(
+  call: ServerCall,
+  intercepted: InterceptedServerCall,
+  done: Promise<Outcome>,
+  execution: Execution | undefined,
+): Promise<Reply> {
   const { route } = call;
-  const input = route.isRequestStream ? intercepted.requests() : await first(intercepted.requests());
-  const { changed } = intercepted;
-  const inner = changed === undefined ? undefined : new ChangedCall(call, changed);
-  const scope = inner ?? call;
   let isStreaming = false;
+  let hasRun = false;
+  let inner: ChangedCall | undefined;
   try {
-    const result = scopes.run(scope, route.handler, input, scope.call);
+    const requests =
+      route.validate === undefined ? intercepted.requests() : validated(intercepted.requests(), route.validate);
+    const input = route.isRequestStream ? requests : await first(requests);
+    if (call.isOver) throw RpcError.from(call.cancelReason);
+    const { changed } = intercepted;
+    inner = changed === undefined ? undefined : new ChangedCall(call, changed);
+    const scope = inner ?? call;
+    hasRun = true;
+    const result = runIn(scope, call, input);
+    if (route.isRequestStream) execution?.begun();
     if (!route.isReplyStream) {
+      const work = isThenable(result) ? Promise.resolve(result) : undefined;
+      const ended =
+        execution === undefined ? undefined : endExecution(call, execution, work ?? Promise.resolve(result));
       // An interceptor, or the deadline that it set, may end the call before the handler ends.
-      if (isThenable(result)) call.hold(result);
-      const reply = await (inner === undefined ? result : inner.bounded(result));
+      if (work !== undefined) call.hold(ended === undefined ? work : Promise.allSettled([work, ended]));
+      const reply = await (inner === undefined ? (ended ?? result) : inner.bounded(ended ?? result));
       return new StreamReply([reply], call.headerMetadata, done, []);
     }
     // The interceptors' own context (an AsyncLocalStorage of theirs) holds in every step of the stream.
@@ -48,6 +77,18 @@ async function runInner(call: ServerCall, intercepted: InterceptedServerCall, do
     return new StreamReply(replies, call.headerMetadata, done, []);
   } finally {
     if (!isStreaming) inner?.end();
+    if (!hasRun) execution?.abandon();
+    else if (route.isReplyStream) execution?.begun();
+  }
+}
+
+/** What the handler gives; of one that answers once, what it throws at once is what it would have rejected with later. */
+function runIn(scope: CallScope, call: ServerCall, input: unknown): unknown {
+  try {
+    return scopes.run(scope, call.route.handler, input, scope.call);
+  } catch (error) {
+    if (call.route.isReplyStream) throw error;
+    return Promise.reject(error as Error);
   }
 }
 
@@ -78,6 +119,20 @@ async function* steps(
   } finally {
     inner?.end();
     if (!isDone) await context(() => iterator.return?.());
+  }
+}
+
+/** The one request: decoded when it is read, which is after the gates; each execution of the handler reads it anew. */
+class OneRequest implements Iterable<unknown> {
+  readonly #call: ServerCall;
+
+  constructor(call: ServerCall) {
+    this.#call = call;
+  }
+  *[Symbol.iterator](): Generator<unknown> {
+    const request = this.#call.exchange.decodeRequest();
+    if (request === unreadable) throw failure({ code: "INTERNAL", text: "the request cannot be read" });
+    yield request;
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * A server's options: what may be given, defaults, limits. Checked once, at creation.
  */
+import type { Call } from "../call/call.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import {
   booleanOption,
@@ -15,7 +16,11 @@ import {
   wordOption,
   type Resolved,
 } from "../call/options.ts";
+import type { Peer } from "../call/peer.ts";
+import type { Principal } from "../call/principal.ts";
 import type { World } from "../world/world.ts";
+import type { Authenticate } from "./identity.ts";
+import type { Rule } from "./rule.ts";
 
 export interface ServerLimits {
   /** Bytes of one message, compressed or not. Default 4 MiB, 1..2147483647: what a peer may make this process hold. */
@@ -29,9 +34,22 @@ export interface ServerLimits {
 }
 
 /** How a server serves. */
-export interface ServerOptions {
+export interface ServerOptions<P extends Principal = Principal> {
   /** Wrapped around every handler, the first outermost. Default none. */
   readonly interceptors?: readonly Interceptor[] | undefined;
+  /**
+   * Finds out who calls; undefined: nobody known. Asked before anything of a call runs; what it gave is believed for 5 s for calls of the same
+   * connection, method and metadata. An RpcError that it throws is the answer; whatever else it throws is UNAVAILABLE. Default the
+   * first identity of a client's certificate.
+   */
+  readonly authenticate?:
+    | ((call: Call & { readonly peer: Peer }) => P | undefined | Promise<P | undefined>)
+    | undefined;
+  /**
+   * Who may say that a call is critical; what others call so is normal. Default callers in the trust domain: on this machine, over a network
+   * declared trusted (`plaintext: true`), or with a certificate of our authority.
+   */
+  readonly critical?: Rule<P> | undefined;
   /** What a client may make this server hold. Default as each limit says. */
   readonly limits?: ServerLimits | undefined;
   /** How `close` and signals end the server. Default as each field says. */
@@ -81,6 +99,8 @@ const CATCHABLE: ReadonlySet<string> = new Set([
 ]);
 
 const serverShape = {
+  authenticate: functionOption<Authenticate>(),
+  critical: anyOption<unknown>(),
   interceptors: listOption(functionOption<Interceptor>()),
   limits: objectOption({
     messageBytesMax: numberOption({ default: 4 * 1_048_576, min: 1, max: 2_147_483_647, integer: true }),

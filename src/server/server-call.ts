@@ -1,22 +1,28 @@
 /**
- * Hot path: one call on a server: its facts, its deadline, its handler and its answer.
+ * Hot path: one call on a server: its facts, its deadline, the gates before its handler, its handler and its answer.
  */
-import type { Call } from "../call/call.ts";
 import type { CodeOrOk } from "../call/code.ts";
-import type { Deadline } from "../call/deadline.ts";
 import { failure, RpcError } from "../call/error.ts";
 import { callIdText } from "../call/ids.ts";
 import type { Outcome } from "../call/interceptor.ts";
-import { appendMetadata, emptyMetadata, type Metadata, metadataFromPairs } from "../call/metadata.ts";
-import type { MethodInfo } from "../call/method.ts";
-import type { Peer } from "../call/peer.ts";
+import { appendMetadata, type Metadata, metadataFromPairs } from "../call/metadata.ts";
+import type { Principal } from "../call/principal.ts";
+import type { Reason } from "../call/reason.ts";
 import { CallScope, scopes } from "../call/scope.ts";
+import type { DedupEntry } from "../durable/dedup-store.ts";
 import type { MessageCodec } from "../schema/codec.ts";
-import type { ExchangeOwner, ServerExchange, Status } from "../wire/transport/server-exchange.ts";
+import { type ExchangeOwner, type ServerExchange, type Status, unreadable } from "../wire/transport/server-exchange.ts";
 import { WheelEntry } from "../wire/transport/timer-wheel.ts";
-import type { HandlerCall } from "./handler-call.ts";
+import { Execution, type ExecutionOwner } from "./execution.ts";
 import { readable, statusOf } from "./handler-error.ts";
+import { HandlerView } from "./handler-view.ts";
+import { decodeKept } from "./kept-answer.ts";
+import { isForgettable, keptFailure, keptReply, NOT_KEPT } from "./once.ts";
+import type { Refusal } from "./refusal.ts";
+import { RequestIterable } from "./request-iterable.ts";
 import type { Route } from "./router.ts";
+import { isThenable, sendAll } from "./send-replies.ts";
+import { validated } from "./validate.ts";
 import type { ServerCore } from "./server-core.ts";
 
 /** Calls that a handler makes end so much earlier than its own, so that it can still answer. */
@@ -26,7 +32,7 @@ const OVERDUE_MS = 5_000;
 /** The headers of a conversation are sent then at the latest, though its caller has said nothing. */
 const HEAD_LATEST_MS = 10_000;
 
-export class ServerCall extends CallScope implements ExchangeOwner {
+export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwner {
   readonly core: ServerCore;
   readonly exchange: ServerExchange;
   readonly route: Route;
@@ -39,11 +45,26 @@ export class ServerCall extends CallScope implements ExchangeOwner {
   id2: number;
   id3: number;
   idText: string | undefined;
+  /** The caller gave it an id, which says when it was made unless it is the caller's own key. */
+  hasId: boolean;
+  isMinted: boolean;
+  /** Another attempt was made before. */
+  isRepeat: boolean;
+  /** Who calls, once that is known. */
+  principal: Principal | undefined;
   /** The answer is complete, or nobody waits for it. */
   isOver: boolean;
   isReleased: boolean;
   isOverdue: boolean;
+  /** Who calls is known, and may. */
+  #isIdentified: boolean;
+  /** The one request is whole. */
+  #hasRequest: boolean;
+  /** The run of the handler, or what stands before it; undefined where nothing does. */
+  #execution: Execution | undefined;
   #isRunning: boolean;
+  /** The handler was called. */
+  #hasRun: boolean;
   #hasHandlerEnded: boolean;
   /** The handler behind interceptors that have given up on it still runs: so many times. */
   #heldBy: number;
@@ -69,10 +90,18 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     this.id2 = 0;
     this.id3 = 0;
     this.idText = undefined;
+    this.hasId = false;
+    this.isMinted = false;
+    this.isRepeat = false;
+    this.principal = undefined;
     this.isOver = false;
     this.isReleased = false;
     this.isOverdue = false;
+    this.#isIdentified = false;
+    this.#hasRequest = false;
+    this.#execution = undefined;
     this.#isRunning = false;
+    this.#hasRun = false;
     this.#hasHandlerEnded = false;
     this.#heldBy = 0;
     this.#isEndDue = false;
@@ -116,12 +145,36 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     if (this.route.isReplyStream && this.route.isRequestStream)
       dueMs = Math.min(dueMs, this.arrivedMs + HEAD_LATEST_MS);
     if (dueMs !== Infinity) this.#arm(dueMs);
+    this.#isIdentified = this.core.identify(this);
+    if (this.isOver) return;
     this.exchange.begin(this, hasEnded);
-    if (this.route.isRequestStream && !this.isOver) this.#run(undefined);
+    if (this.route.isRequestStream && this.#isIdentified && !this.isOver) this.#enter();
   }
 
-  requestArrived(request: unknown): void {
-    if (!this.isOver) this.#run(request);
+  requestArrived(): void {
+    this.#hasRequest = true;
+    if (this.#isIdentified && !this.isOver) this.#enter();
+  }
+
+  /** Who calls is known, and may: later than in the turn in which the call came. */
+  identified(): void {
+    if (this.isOver || this.#isIdentified) return;
+    this.#isIdentified = true;
+    if (this.#hasRequest || this.route.isRequestStream) this.#enter();
+  }
+
+  /** Its caller may not: nobody else would let it. */
+  deny(code: CodeOrOk, text: string): void {
+    if (this.isOver) return;
+    this.#answer(plainStatus(code, text));
+    this.#letRun();
+  }
+
+  /** The server itself refuses the call: no handler has seen it. */
+  refuse(code: CodeOrOk, text: string, reason: Reason | undefined, retryAfterMs: number | undefined): void {
+    if (this.isOver) return;
+    this.#answer({ code, text, metadata: undefined, details: undefined, retryAfterMs, isNotRun: true, reason });
+    this.#letRun();
   }
 
   requestBroken(code: CodeOrOk, text: string, isNotRun: boolean): void {
@@ -137,6 +190,12 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     const error = failure({ code: "CANCELLED", text, reason: "CANCELLED_BY_CALLER", method: this.route.plan.info });
     this.#settle("CANCELLED", error);
     this.exchange.inbox?.fail(error, true);
+    if (this.entry !== undefined && this.#hasRun) {
+      // Its caller may be back with a repeat, which gets the answer: it is not told to stop before its time.
+      this.#wakeWriter();
+      this.#arm(Math.min(this.deadlineMs, this.core.runtime.world.clock.monotonicMs() + OVERDUE_MS));
+      return;
+    }
     this.cancel(error);
     this.#letRun();
   }
@@ -148,11 +207,7 @@ export class ServerCall extends CallScope implements ExchangeOwner {
   /** The deadline has passed; or the time for headers; or, when the call is over, the grace that its handler had. */
   timedOut(nowMs: number): void {
     if (this.isOver) {
-      if (!this.isReleased) {
-        this.isOverdue = true;
-        this.core.callOverdue();
-        this.#release();
-      }
+      this.#outlived(nowMs);
       return;
     }
     if (nowMs < this.deadlineMs) {
@@ -171,6 +226,22 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     this.exchange.inbox?.fail(error, true);
     this.cancel(error);
     this.#letRun();
+  }
+
+  /** The call is over, and its handler is not. */
+  #outlived(nowMs: number): void {
+    if (!this.isCancelled && nowMs >= this.deadlineMs) {
+      this.cancel(failure({ code: "DEADLINE_EXCEEDED", text: "the deadline passed while the handler ran" }));
+      this.#arm(nowMs + OVERDUE_MS);
+      return;
+    }
+    if (!this.isReleased) {
+      this.isOverdue = true;
+      this.core.callOverdue();
+      this.#execution?.ended(false);
+      this.#release();
+    }
+    if (!this.isCancelled && this.deadlineMs !== Infinity) this.#arm(this.deadlineMs);
   }
 
   /** Cuts the call when its server closes. */
@@ -271,9 +342,151 @@ export class ServerCall extends CallScope implements ExchangeOwner {
 
   // -------------------------------------------------------------------------------------------------- private
 
-  #run(request: unknown): void {
+  /** The request has come and its caller may call: interceptors, gates, handler. */
+  #enter(): void {
+    if (this.route.interceptors.length > 0 || this.core.interceptors.length > 0) {
+      this.#isRunning = true;
+      scopes.run(this, runIntercepted, this);
+    } else if (this.hasGates) {
+      this.#execution = new Execution(this, this);
+      this.#execution.go();
+    } else {
+      this.passed();
+    }
+  }
+
+  /** Nothing stands before the handler any more. */
+  passed(): void {
+    if (this.#isLate()) return;
+    const request = this.#readRequest();
+    if (request === unreadable) return;
+    const problem = this.route.validate === undefined ? undefined : this.#validated(request);
+    if (problem instanceof Promise) {
+      problem.then(
+        (late) => this.#start(request, late),
+        (error: unknown) => this.#start(request, error),
+      );
+    } else {
+      this.#start(request, problem);
+    }
+  }
+
+  answered(kept: Uint8Array): void {
+    if (this.isOver) return;
+    try {
+      this.exchange.isDeduplicated = true;
+      this.#sendKept(kept);
+    } catch (error) {
+      this.fail(error);
+    }
+    this.#letRun();
+  }
+
+  refused({ code, text, reason, retryAfterMs, isNotRun }: Refusal): void {
+    if (this.isOver) return;
+    this.#answer({ code, text, metadata: undefined, details: undefined, retryAfterMs, isNotRun, reason });
+    this.#letRun();
+  }
+
+  /** The time is over before the handler could begin: it does not. */
+  #isLate(): boolean {
+    if (this.isOver) {
+      this.#execution?.abandon();
+      return true;
+    }
+    if (this.deadlineMs === Infinity) return false;
+    const nowMs = this.core.runtime.world.clock.monotonicMs();
+    if (nowMs < this.deadlineMs) return false;
+    this.timedOut(nowMs);
+    return true;
+  }
+
+  #readRequest(): unknown {
+    if (this.route.isRequestStream) return undefined;
+    const request = this.exchange.decodeRequest();
+    this.exchange.dropRequest();
+    return request;
+  }
+
+  /** What is wrong with the request; a promise if its schema needs time. */
+  #validated(request: unknown): unknown {
+    try {
+      return this.route.validate?.(request);
+    } catch (error) {
+      return error;
+    }
+  }
+
+  #start(request: unknown, problem: unknown): void {
+    if (problem !== undefined) {
+      this.fail(problem);
+      this.#letRun();
+      return;
+    }
+    if (this.#isLate()) return;
     this.#isRunning = true;
+    this.#hasRun = true;
     scopes.run(this, runHandler, this, request);
+    if (this.route.isRequestStream || this.route.isReplyStream) this.#execution?.begun();
+  }
+
+  /** Sends what was kept, or keeps it from being sent twice. */
+  #sendKept(bytes: Uint8Array): void {
+    const { failure: kept, header, trailer, reply } = decodeKept(bytes);
+    if (header !== undefined) this.exchange.header = [...header];
+    if (kept !== undefined) {
+      this.#answer(kept);
+      return;
+    }
+    this.exchange.sendEncoded(reply as Buffer);
+    this.trailerPairs = trailer === undefined ? undefined : [...trailer];
+    this.finish();
+  }
+
+  /** The handler of a call that is kept has ended: its answer is kept, and then given. */
+  keep(entry: DedupEntry, answer: Uint8Array): void {
+    const kept = this.core.once?.store.finish(entry, answer);
+    if (kept instanceof Promise) {
+      kept.then(
+        () => this.#giveKept(entry.answer ?? answer),
+        () => this.#notKept(),
+      );
+    } else {
+      this.#giveKept(entry.answer ?? answer);
+    }
+  }
+
+  #giveKept(answer: Uint8Array): void {
+    if (!this.isOver) this.#sendKept(answer);
+    this.handlerEnded();
+  }
+
+  #notKept(): void {
+    if (!this.isOver) this.#answer(NOT_KEPT);
+    this.handlerEnded();
+  }
+
+  /** All that the handler did was taken back: a repeat runs. */
+  forget(): void {
+    this.#execution?.abandon();
+  }
+
+  /** The record of a call that is kept, while its handler runs. */
+  get entry(): DedupEntry | undefined {
+    return this.#execution?.entry;
+  }
+
+  /** Its answer is kept, so that a repeat gets it. */
+  get isKept(): boolean {
+    return this.route.isKept && this.hasId;
+  }
+  /** Something stands between it and its handler. */
+  get hasGates(): boolean {
+    return this.isKept || (this.core.admission !== undefined && !this.route.isBuiltIn);
+  }
+  /** When its id was made, in milliseconds since 1970 by its caller's clock; undefined if the id does not say. */
+  get mintedMs(): number | undefined {
+    return this.isMinted ? (this.id0 >>> 0) * 65_536 + (this.id1 >>> 16) : undefined;
   }
 
   /** The call may be over before this has settled, but its handler has not ended before. */
@@ -312,6 +525,11 @@ export class ServerCall extends CallScope implements ExchangeOwner {
   #handlerEnded(): void {
     if (this.#hasHandlerEnded) return;
     this.#hasHandlerEnded = true;
+    const execution = this.#execution;
+    if (execution !== undefined) {
+      if (this.#hasRun) execution.ended(!this.isOverdue);
+      else execution.abandon();
+    }
     if (this.#timer !== undefined) this.core.runtime.wheel.cancel(this.#timer);
     if (this.isOverdue) this.core.callNoLongerOverdue();
     this.#release();
@@ -354,102 +572,68 @@ export class ServerCall extends CallScope implements ExchangeOwner {
   }
 }
 
-/** Runs the handler inside its scope. Everything it can throw ends in its call. */
-function runHandler(call: ServerCall, request: unknown): void {
-  const route = call.route;
+/** Runs the interceptors inside the call's scope. Everything they can throw ends in their call. */
+function runIntercepted(call: ServerCall): void {
   try {
-    if (route.interceptors.length > 0 || call.core.interceptors.length > 0) {
-      call.core.intercept(call, request);
-      return;
-    }
-    const result = route.handler(route.isRequestStream ? call.requests : request, call.call);
-    if (route.isReplyStream) {
-      void sendAll(call, result);
-      call.replyKnown();
-    } else if (isThenable(result)) {
-      result.then(
-        (reply) => settleUnary(call, reply),
-        (error: unknown) => {
-          call.fail(error);
-          call.handlerEnded();
-        },
-      );
-    } else {
-      settleUnary(call, result);
-    }
+    call.core.intercept(call);
   } catch (error) {
     call.fail(error);
     call.handlerEnded();
   }
 }
 
-function settleUnary(call: ServerCall, reply: unknown): void {
+/** Runs the handler inside its scope. Everything it can throw ends in its call. */
+function runHandler(call: ServerCall, request: unknown): void {
+  const route = call.route;
   try {
+    const result = route.handler(route.isRequestStream ? validRequests(call) : request, call.call);
+    if (route.isReplyStream) {
+      void sendAll(call, result);
+      call.replyKnown();
+    } else if (isThenable(result)) {
+      result.then(
+        (reply) => settleUnary(call, reply),
+        (error: unknown) => settleFailed(call, error),
+      );
+    } else {
+      settleUnary(call, result);
+    }
+  } catch (error) {
+    settleFailed(call, error);
+  }
+}
+
+/** A request stream, each message of which is looked at if it is to be. */
+function validRequests(call: ServerCall): AsyncIterable<unknown> {
+  const { validate } = call.route;
+  return validate === undefined ? call.requests : validated(call.requests, validate);
+}
+
+function settleUnary(call: ServerCall, reply: unknown): void {
+  const { entry } = call;
+  try {
+    if (entry !== undefined) {
+      call.keep(entry, entry.answer ?? keptReply(call, call.replyCodec, reply));
+      return;
+    }
     call.sendLast(reply);
   } catch (error) {
-    call.fail(error);
+    settleFailed(call, error);
+    return;
   }
   call.handlerEnded();
 }
 
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
-}
-
-/** Sends a reply stream as the caller's window allows, and always returns its iterator. */
-export async function sendAll(call: ServerCall, source: unknown): Promise<void> {
-  try {
-    if (isAsyncIterable(source)) await sendAsync(call, source[Symbol.asyncIterator]());
-    else if (isIterable(source)) await sendSync(call, source);
-    else throw notIterable(call.route.plan.info.path);
-    call.finish();
-  } catch (error) {
-    call.fail(error);
+/** A failure is an answer too: a repeat gets the same, unless all that the handler did was taken back. */
+function settleFailed(call: ServerCall, error: unknown): void {
+  const { entry } = call;
+  if (entry !== undefined && !isForgettable(entry)) {
+    call.keep(entry, entry.answer ?? keptFailure(call, statusOf(readable(error), call)));
+    return;
   }
+  call.fail(error);
+  if (entry !== undefined) call.forget();
   call.handlerEnded();
-}
-
-/** The iterator of what a handler returned. TypeError if it has none. */
-export function iteratorOf(source: unknown, path: string): AsyncIterator<unknown> | Iterator<unknown> {
-  if (isAsyncIterable(source)) return source[Symbol.asyncIterator]();
-  if (isIterable(source)) return source[Symbol.iterator]();
-  throw notIterable(path);
-}
-
-function notIterable(path: string): TypeError {
-  return new TypeError(`${path} must return an iterable of replies`);
-}
-
-async function sendAsync(call: ServerCall, iterator: AsyncIterator<unknown>): Promise<void> {
-  let isDone = false;
-  try {
-    while (!call.isOver) {
-      const result = await iterator.next();
-      if (result.done === true) {
-        isDone = true;
-        return;
-      }
-      const full = call.send(result.value);
-      if (full !== undefined) await full;
-    }
-  } finally {
-    if (!isDone) await iterator.return?.();
-  }
-}
-
-async function sendSync(call: ServerCall, source: Iterable<unknown>): Promise<void> {
-  for (const message of source) {
-    if (call.isOver) return;
-    const full = call.send(message);
-    if (full !== undefined) await full;
-  }
-}
-
-function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
-  return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
-}
-function isIterable(value: unknown): value is Iterable<unknown> {
-  return typeof value === "object" && value !== null && Symbol.iterator in value;
 }
 
 function plainStatus(code: CodeOrOk, text: string): Status {
@@ -466,91 +650,5 @@ class CallTimer extends WheelEntry {
   }
   expired(nowMs: number): void {
     this.#call.timedOut(nowMs);
-  }
-}
-
-/** A request stream; leaving its loop stops reading. */
-class RequestIterable implements AsyncIterable<unknown>, AsyncIterator<unknown> {
-  readonly #call: ServerCall;
-  #isTaken: boolean;
-  #isBegun: boolean;
-
-  constructor(call: ServerCall) {
-    this.#call = call;
-    this.#isTaken = false;
-    this.#isBegun = false;
-  }
-  [Symbol.asyncIterator](): AsyncIterator<unknown> {
-    if (this.#isTaken) throw new TypeError("a request stream can be iterated once");
-    this.#isTaken = true;
-    return this;
-  }
-  next(): Promise<IteratorResult<unknown>> {
-    const call = this.#call;
-    const inbox = call.exchange.inbox;
-    if (inbox === undefined) return Promise.resolve({ value: undefined, done: true });
-    const result = inbox.next();
-    if (!this.#isBegun && call.route.isReplyStream) {
-      const taken = (): void => call.requestTaken();
-      result.then(taken, taken);
-    }
-    this.#isBegun = true;
-    return result;
-  }
-  return(): Promise<IteratorResult<unknown>> {
-    this.#call.exchange.inbox?.stop();
-    return Promise.resolve({ value: undefined, done: true });
-  }
-}
-
-/** What a handler sees of its call. */
-export class HandlerView implements HandlerCall {
-  readonly #call: ServerCall;
-  #metadata: Metadata | undefined;
-  #deadline: Deadline | undefined;
-
-  constructor(call: ServerCall) {
-    this.#call = call;
-    this.#metadata = undefined;
-    this.#deadline = undefined;
-  }
-  get id(): string {
-    return this.#call.id;
-  }
-  get side(): "server" {
-    return "server";
-  }
-  get method(): MethodInfo {
-    return this.#call.route.plan.info;
-  }
-  get metadata(): Metadata {
-    const pairs = this.#call.requestPairs;
-    this.#metadata ??= pairs === undefined ? emptyMetadata : metadataFromPairs(pairs);
-    return this.#metadata;
-  }
-  get deadline(): Deadline {
-    const call = this.#call;
-    this.#deadline ??= {
-      remainingMs: () => Math.max(0, call.deadlineMs - call.core.runtime.world.clock.monotonicMs()),
-    };
-    return this.#deadline;
-  }
-  get signal(): AbortSignal {
-    return this.#call.signal;
-  }
-  get priority(): Call["priority"] {
-    return this.#call.priority;
-  }
-  get peer(): Peer {
-    return this.#call.core.peerOf(this.#call.exchange.connection);
-  }
-  get principal(): undefined {
-    return undefined;
-  }
-  setHeader(name: string, value: string | Uint8Array): void {
-    this.#call.setHeader(name, value);
-  }
-  setTrailer(name: string, value: string | Uint8Array): void {
-    this.#call.setTrailer(name, value);
   }
 }

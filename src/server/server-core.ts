@@ -2,6 +2,7 @@
  * Hot path: what a server does with a connection's calls: reads their headers, routes them, counts them.
  */
 import { CALL_ID_BYTES, mintCallId, readCallId, readTraceparent } from "../call/ids.ts";
+import { Events } from "../call/event.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import type { Peer } from "../call/peer.ts";
 import { CHECKSUM_UNREADABLE, readChecksum, readChecksumText } from "../wire/grpc/checksum.ts";
@@ -32,8 +33,12 @@ import {
 import type { Runtime } from "../wire/transport/runtime.ts";
 import type { ServerConnection, ServerConnectionOwner } from "../wire/transport/server-connection.ts";
 import type { ServerExchange, Status } from "../wire/transport/server-exchange.ts";
+import type { ConnectionFacts } from "./connection-facts.ts";
+import { type Authenticate, Identity } from "./identity.ts";
 import { runIntercepted } from "./intercept.ts";
+import type { Once } from "./once.ts";
 import type { Route, Router } from "./router.ts";
+import type { CheckedRule } from "./rule.ts";
 import { ServerCall } from "./server-call.ts";
 
 /** Handlers that outlived their deadline by far, before new calls are refused. */
@@ -45,12 +50,27 @@ interface PathMemo {
   readonly route: Route;
 }
 
+/** What a server was told, as far as calls are concerned. */
+export interface CoreOptions {
+  readonly interceptors: readonly Interceptor[];
+  readonly messageBytesMax: number;
+  readonly limits: Http2Limits;
+  readonly authenticate: Authenticate | undefined;
+  readonly critical: CheckedRule | undefined;
+}
+
 export class ServerCore implements ServerConnectionOwner {
   readonly runtime: Runtime;
   readonly router: Router;
   readonly interceptors: readonly Interceptor[];
   readonly messageBytesMax: number;
   readonly limits: Http2Limits;
+  readonly events: Events;
+  /** Keeps the first answers of methods with effect once; undefined without such methods. */
+  once: Once | undefined;
+  readonly admission: undefined;
+  readonly #identity: Identity;
+  readonly #canAuthenticate: boolean;
   readonly connections: Set<ServerConnection>;
   /** Calls whose handler has not ended. */
   openCalls: number;
@@ -61,20 +81,17 @@ export class ServerCore implements ServerConnectionOwner {
   readonly #sendHeads: () => void;
   #onIdle: (() => void) | undefined;
 
-  constructor(
-    runtime: Runtime,
-    router: Router,
-    options: {
-      readonly interceptors: readonly Interceptor[];
-      readonly messageBytesMax: number;
-      readonly limits: Http2Limits;
-    },
-  ) {
+  constructor(runtime: Runtime, router: Router, options: CoreOptions) {
     this.runtime = runtime;
     this.router = router;
     this.interceptors = options.interceptors;
     this.messageBytesMax = options.messageBytesMax;
     this.limits = options.limits;
+    this.events = new Events();
+    this.once = undefined;
+    this.admission = undefined;
+    this.#identity = new Identity(options.authenticate, options.critical, runtime.world.clock);
+    this.#canAuthenticate = options.authenticate !== undefined;
     this.connections = new Set();
     this.openCalls = 0;
     this.finishedCalls = 0;
@@ -167,7 +184,8 @@ export class ServerCore implements ServerConnectionOwner {
     if (contentType === undefined || contentTypeOf(contentType) === undefined) return exchange.answerHttp(415);
     if (!isPost) return exchange.answerHttp(405);
     if (section.isTruncated) return refuse(exchange, "RESOURCE_EXHAUSTED", "the request's metadata is over the limit");
-    if (route === undefined) return this.#unknown(exchange, path);
+    const facts = exchange.connection.facts as ConnectionFacts;
+    if (route === undefined || (route.isLocalOnly && !facts.door.isLocal)) return this.#unknown(exchange, path);
     if (contentTypeOf(contentType) !== "proto") return exchange.answerHttp(415);
     if (Number.isNaN(timeoutMs)) return refuse(exchange, "INTERNAL", "grpc-timeout is malformed");
     if (encoding === undefined) {
@@ -193,7 +211,20 @@ export class ServerCore implements ServerConnectionOwner {
     if (priority === "critical" || priority === "sheddable") call.priority = priority;
     call.mayRepeat = mayRepeat;
     this.#readIds(call, section);
+    route.figures.started += 1;
     call.begin(timeoutMs, ends);
+  }
+
+  /** Who calls, and may they? True: they may, now. False: the call was refused, or hears `identified`. */
+  identify(call: ServerCall): boolean {
+    const facts = call.exchange.connection.facts as ConnectionFacts;
+    const { rule } = call.route;
+    const isOpen = rule === undefined ? !facts.door.asksCertificates : rule.kind === "anyone";
+    if (isOpen && !this.#canAuthenticate && (call.priority !== "critical" || facts.isTrusted)) {
+      call.principal = facts.certified;
+      return true;
+    }
+    return call.route.isBuiltIn || this.#identity.identify(call, facts);
   }
 
   connectionClosed(connection: ServerConnection): void {
@@ -237,14 +268,12 @@ export class ServerCore implements ServerConnectionOwner {
     this.#checkIdle();
   }
 
-  intercept(call: ServerCall, request: unknown): void {
-    runIntercepted(call, request);
+  intercept(call: ServerCall): void {
+    runIntercepted(call);
   }
 
   peerOf(connection: ServerConnection): Peer {
-    const socket = connection.socket;
-    const address = socket?.remoteAddress ?? "";
-    return { id: address, address, zone: undefined, version: undefined, identities: socket?.tls?.identities ?? [] };
+    return (connection.facts as ConnectionFacts).peer;
   }
 
   #routeOf(field: Field): Route | undefined {

@@ -61,14 +61,7 @@ export function decodeMessage<T>(
   let end = deframer.end;
   let isOwned = deframer.isGathered;
   if (deframer.isCompressed) {
-    if (encoding === undefined || encoding === "identity")
-      throw new MessageProblem("compressed-without-encoding", undefined);
-    try {
-      bytes = decompress(encoding, bytes.subarray(start, end), messageBytesMax);
-    } catch (error) {
-      const isTooLarge = error instanceof CompressionError && error.kind === "too-large";
-      throw new MessageProblem(isTooLarge ? "too-large" : "corrupt", error);
-    }
+    bytes = decompressMessage(bytes.subarray(start, end), encoding, messageBytesMax);
     start = 0;
     end = bytes.length;
     isOwned = true;
@@ -78,6 +71,18 @@ export function decodeMessage<T>(
     return codec.decode(bytes, start, end, isOwned);
   } catch (error) {
     throw new MessageProblem("invalid", error);
+  }
+}
+
+/** What a message that is flagged as compressed holds. Throws {@link MessageProblem} and nothing else. */
+export function decompressMessage(bytes: Buffer, encoding: Encoding | undefined, messageBytesMax: number): Buffer {
+  if (encoding === undefined || encoding === "identity")
+    throw new MessageProblem("compressed-without-encoding", undefined);
+  try {
+    return decompress(encoding, bytes, messageBytesMax);
+  } catch (error) {
+    const isTooLarge = error instanceof CompressionError && error.kind === "too-large";
+    throw new MessageProblem(isTooLarge ? "too-large" : "corrupt", error);
   }
 }
 

@@ -24,6 +24,7 @@ const OWN_NAMES = [
   "holdfast-not-run",
   "holdfast-integrity",
   "holdfast-crc",
+  "holdfast-reason",
 ] as const;
 
 export const NAME_CONTENT_TYPE: number = FIRST_OWN_NAME;
@@ -44,6 +45,7 @@ export const NAME_REPEAT: number = FIRST_OWN_NAME + 14;
 export const NAME_NOT_RUN: number = FIRST_OWN_NAME + 15;
 export const NAME_INTEGRITY: number = FIRST_OWN_NAME + 16;
 export const NAME_CHECKSUM: number = FIRST_OWN_NAME + 17;
+export const NAME_REASON: number = FIRST_OWN_NAME + 18;
 
 /** Positions among the raw names: their values stay bytes. */
 export const RAW_TIMEOUT = 0;
@@ -65,6 +67,8 @@ export const userAgent: FieldToken = new FieldToken("user-agent", "holdfast/0.1.
 export const acceptEncodings: FieldToken = new FieldToken("grpc-accept-encoding", acceptEncoding);
 export const statusOk: FieldToken = new FieldToken("grpc-status", "0");
 export const notRun: FieldToken = new FieldToken("holdfast-not-run", "1");
+/** The answer is that of an earlier attempt, which the server kept. */
+export const deduplicated: FieldToken = new FieldToken("holdfast-deduplicated", "1");
 export const repeatNo: FieldToken = new FieldToken("holdfast-repeat", "no");
 /** In a request: give the reply a checksum, I compare it. In an answer: it has one, and your requests' are compared here too. */
 export const integrityCrc32: FieldToken = new FieldToken("holdfast-integrity", "crc32");

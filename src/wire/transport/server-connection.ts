@@ -41,6 +41,8 @@ export interface ServerConnectionOwner {
 }
 
 export class ServerConnection extends Connection {
+  /** The owner's own, from the beginning. */
+  readonly facts: unknown;
   readonly #owner: ServerConnectionOwner;
   readonly #watch: Watch;
   #isDraining: boolean;
@@ -60,8 +62,9 @@ export class ServerConnection extends Connection {
   /** When the client was asked whether it is there; -Infinity if it was not. */
   #askedAtMs: number;
 
-  constructor(runtime: Runtime, socket: Socket, owner: ServerConnectionOwner, limits: Http2Limits) {
+  constructor(runtime: Runtime, socket: Socket, owner: ServerConnectionOwner, limits: Http2Limits, facts: unknown) {
     super(runtime, "server", limits);
+    this.facts = facts;
     this.socket = socket;
     this.#owner = owner;
     this.#isDraining = false;

@@ -3,6 +3,7 @@
  */
 import { type Code, type CodeOrOk, codeNumber } from "../../call/code.ts";
 import { failure } from "../../call/error.ts";
+import type { Reason } from "../../call/reason.ts";
 import { CHECKSUM_CHARACTERS, type ChecksumSink, checksumOf, writeChecksum } from "../grpc/checksum.ts";
 import type { Encoding } from "../grpc/compression.ts";
 import { MessageDeframer, messagePrefixBytes } from "../grpc/deframer.ts";
@@ -15,17 +16,17 @@ import type { HeaderSource, Http2Stream } from "../http2/stream.ts";
 import type { StreamOwner } from "./connection.ts";
 import type { Pairs } from "./header-reader.ts";
 import {
-  decodeMessage,
+  decompressMessage,
   type InboxOwner,
   type InboxProblem,
   isLengthDoubtful,
-  type MessageCheck,
   MessageInbox,
-  type MessageProblem,
+  MessageProblem,
 } from "./message-inbox.ts";
 import {
   acceptEncodings,
   contentTypeGrpc,
+  deduplicated,
   encodingTokens,
   integrityCrc32,
   nameChecksum,
@@ -42,8 +43,8 @@ export interface ExchangeOwner {
   readonly replyCodec: MessageCodec;
   readonly isRequestStream: boolean;
   readonly messageBytesMax: number;
-  /** The one request of a call that has one. */
-  requestArrived(request: unknown): void;
+  /** The one request of a call that has one is whole: `exchange.decodeRequest` gives it, now or later. */
+  requestArrived(): void;
   /** The request cannot be read: end the call with this. `isNotRun`: it was altered on its way, and may be sent again. */
   requestBroken(code: CodeOrOk, text: string, isNotRun: boolean): void;
   /** The caller is gone: reset, or the connection was lost. */
@@ -62,6 +63,8 @@ export interface Status {
   readonly retryAfterMs: number | undefined;
   /** The call provably reached no handler. */
   readonly isNotRun: boolean;
+  /** Why the server itself, not a handler, ended the call; for peers that know the word. */
+  readonly reason?: Reason | undefined;
 }
 
 const HEAD = 0;
@@ -70,7 +73,7 @@ const TRAILERS_ONLY = 2;
 
 const scratch: Buffer = Buffer.alloc(CHECKSUM_CHARACTERS);
 
-export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, MessageCheck, ChecksumSink {
+export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, ChecksumSink {
   readonly connection: ServerConnection;
   readonly stream: Http2Stream;
   owner: ExchangeOwner | undefined;
@@ -87,6 +90,8 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Me
   givesChecksum: boolean;
   /** What the headers say of the one request; undefined: nothing. */
   requestChecksum: number | undefined;
+  /** The answer was kept from an earlier attempt: said in the trailers. */
+  isDeduplicated: boolean;
   /** The reply's, once it was sent. */
   checksum: number;
   /** Metadata to be sent with the headers. */
@@ -99,7 +104,14 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Me
   #requests: number;
   /** Payload that did not come as one whole message. */
   #partBytes: number;
-  #request: unknown;
+  /** The one request as it came, `#request[#requestStart, #requestEnd)`: decoded when its call may run, and not for one that is refused. */
+  #request: Buffer | undefined;
+  #requestStart: number;
+  #requestEnd: number;
+  #isRequestCompressed: boolean;
+  /** The bytes are this request's own, not a received chunk's. */
+  #isRequestOwned: boolean;
+  #isRequestOpen: boolean;
   #deframer: MessageDeframer | undefined;
   #status: Status | undefined;
   #part: number;
@@ -115,6 +127,7 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Me
     this.offersChecksums = false;
     this.givesChecksum = false;
     this.requestChecksum = undefined;
+    this.isDeduplicated = false;
     this.checksum = 0;
     this.header = undefined;
     this.hasSentHead = false;
@@ -124,6 +137,11 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Me
     this.#requests = 0;
     this.#partBytes = 0;
     this.#request = undefined;
+    this.#requestStart = 0;
+    this.#requestEnd = 0;
+    this.#isRequestCompressed = false;
+    this.#isRequestOwned = false;
+    this.#isRequestOpen = false;
     this.#deframer = undefined;
     this.#status = undefined;
     this.#part = HEAD;
@@ -156,6 +174,16 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Me
     this.sendHead();
     const sink = this.givesChecksum ? this : undefined;
     sendMessage(this.connection.engine, this.stream, owner.replyCodec, message, this.replyEncoding, false, sink);
+    this.#hasReplied = true;
+    this.connection.scheduleFlush();
+  }
+
+  /** Sends the one reply, which was encoded before. */
+  sendEncoded(bytes: Buffer): void {
+    if (this.isEnded || this.isAbandoned) return;
+    this.sendHead();
+    const sink = this.givesChecksum ? this : undefined;
+    sendMessage(this.connection.engine, this.stream, encodedCodec, bytes, this.replyEncoding, false, sink);
     this.#hasReplied = true;
     this.connection.scheduleFlush();
   }
@@ -231,6 +259,7 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Me
       writeChecksum(scratch, 0, this.checksum);
       at = encoder.literalBytes(nameChecksum, scratch, 0, CHECKSUM_CHARACTERS, out, at);
     }
+    if (this.isDeduplicated) at = encoder.token(deduplicated, out, at);
     if (status === undefined) return encoder.token(statusOk, out, at);
     if (status.code === "OK") at = encoder.token(statusOk, out, at);
     else at = encoder.field("grpc-status", String(codeNumber(status.code)), out, at);
@@ -242,6 +271,7 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Me
       at = encoder.field("grpc-retry-pushback-ms", String(Math.round(status.retryAfterMs)), out, at);
     }
     if (status.isNotRun) at = encoder.token(notRun, out, at);
+    if (status.reason !== undefined) at = encoder.field("holdfast-reason", status.reason, out, at);
     if (status.metadata !== undefined) at = encodePairs(encoder, status.metadata, out, at);
     return at;
   }
@@ -257,9 +287,14 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Me
       this.inboxConsumed(end - start);
       return;
     }
-    if (this.inbox !== undefined) this.inbox.push(bytes, start, end);
-    else this.#readRequest(owner, bytes, start, end);
+    if (this.inbox !== undefined) {
+      this.inbox.push(bytes, start, end);
+      if (ends) this.#requestEnded();
+      return;
+    }
+    this.#readRequest(owner, bytes, start, end);
     if (ends) this.#requestEnded();
+    if (this.#request !== undefined) this.#keepRequest();
   }
 
   onReset(_code: number, _isUnprocessed: boolean, text: string): void {
@@ -299,6 +334,78 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Me
     this.owner?.requestBroken("DATA_LOSS", `the request was altered on its way: ${text}`, true);
   }
 
+  /**
+   * Unpacks the one request and compares its checksum. undefined: it cannot be read, and its call has been ended for it. The bytes stand
+   * until it is decoded; the range is `requestStart`, `requestEnd`.
+   */
+  openRequest(): Buffer | undefined {
+    const bytes = this.#request;
+    if (bytes === undefined || this.#isRequestOpen) return bytes;
+    const owner = this.owner as ExchangeOwner;
+    try {
+      if (this.#isRequestCompressed) {
+        const range = bytes.subarray(this.#requestStart, this.#requestEnd);
+        const whole = decompressMessage(range, this.requestEncoding, owner.messageBytesMax);
+        this.#holdRequest(whole, 0, whole.length, true);
+        this.#isRequestCompressed = false;
+      }
+      if (!this.isIntact(this.#request as Buffer, this.#requestStart, this.#requestEnd)) {
+        throw new MessageProblem("altered", undefined);
+      }
+      this.#isRequestOpen = true;
+      return this.#request;
+    } catch (error) {
+      this.#requestBroken(error as MessageProblem);
+      return undefined;
+    }
+  }
+
+  get requestStart(): number {
+    return this.#requestStart;
+  }
+  get requestEnd(): number {
+    return this.#requestEnd;
+  }
+
+  /** The one request, decoded; {@link unreadable} if it cannot be: then its call has been ended for it. May be asked for again. */
+  decodeRequest(): unknown {
+    const bytes = this.openRequest();
+    if (bytes === undefined) return unreadable;
+    const owner = this.owner as ExchangeOwner;
+    try {
+      return owner.requestCodec.decode(bytes, this.#requestStart, this.#requestEnd, this.#isRequestOwned);
+    } catch (error) {
+      this.#requestBroken(new MessageProblem("invalid", error));
+      return unreadable;
+    }
+  }
+
+  /** Nobody will ask for the request again. */
+  dropRequest(): void {
+    this.#request = undefined;
+  }
+
+  #requestBroken({ problem, cause }: MessageProblem): void {
+    this.#request = undefined;
+    this.inboxBroken(problem, cause);
+  }
+
+  #holdRequest(bytes: Buffer, start: number, end: number, isOwned: boolean): void {
+    this.#request = bytes;
+    this.#requestStart = start;
+    this.#requestEnd = end;
+    this.#isRequestOwned = isOwned;
+  }
+
+  /** What was received is read over by the next chunk: a request that is to wait needs bytes of its own. */
+  #keepRequest(): void {
+    const bytes = this.#request;
+    if (bytes === undefined || this.#isRequestOwned) return;
+    const own = Buffer.allocUnsafeSlow(this.#requestEnd - this.#requestStart);
+    bytes.copy(own, 0, this.#requestStart, this.#requestEnd);
+    this.#holdRequest(own, 0, own.length, true);
+  }
+
   #readRequest(owner: ExchangeOwner, bytes: Buffer, start: number, end: number): void {
     const length = end - start;
     this.inboxConsumed(length);
@@ -311,15 +418,7 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Me
       length <= owner.messageBytesMax;
     if (isWhole) {
       this.#requests = 1;
-      if (!this.isIntact(bytes, start + messagePrefixBytes, end)) {
-        this.inboxBroken("altered", undefined);
-        return;
-      }
-      try {
-        this.#request = owner.requestCodec.decode(bytes, start + messagePrefixBytes, end);
-      } catch (error) {
-        this.inboxBroken("invalid", error);
-      }
+      this.#holdRequest(bytes, start + messagePrefixBytes, end, false);
       return;
     }
     this.#deframer ??= new MessageDeframer(owner.messageBytesMax);
@@ -328,13 +427,8 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Me
     deframer.push(bytes, start, end);
     while (deframer.next()) {
       this.#requests += 1;
-      try {
-        this.#request = decodeMessage(deframer, owner.requestCodec, this.requestEncoding, owner.messageBytesMax, this);
-      } catch (error) {
-        const problem = error as MessageProblem;
-        this.inboxBroken(problem.problem, problem.cause);
-        return;
-      }
+      this.#holdRequest(deframer.bytes, deframer.start, deframer.end, deframer.isGathered);
+      this.#isRequestCompressed = deframer.isCompressed;
     }
     const isChecked = this.requestChecksum !== undefined;
     if (isChecked && isLengthDoubtful(deframer, this.#partBytes, owner.messageBytesMax, false)) return;
@@ -357,12 +451,27 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Me
       if (this.requestChecksum === undefined) owner.requestBroken("UNIMPLEMENTED", text, false);
       else this.#altered(text);
     } else {
-      const request = this.#request;
-      this.#request = undefined;
-      owner.requestArrived(request);
+      owner.requestArrived();
     }
   }
 }
+
+/** The "codec" of what has been encoded already. */
+const encodedCodec: MessageCodec = Object.freeze({
+  typeName: "",
+  encodeInto(message: unknown, bytes: Buffer, at: number): number {
+    const encoded = message as Buffer;
+    if (encoded.length > bytes.length - at) return -1;
+    encoded.copy(bytes, at);
+    return at + encoded.length;
+  },
+  // A copy of its own: what is sent may be given back when it has left.
+  encode: (message: unknown) => Buffer.from(message as Buffer),
+  decode: (bytes: Buffer, start: number, end: number) => bytes.subarray(start, end),
+});
+
+/** Stands for a request that could not be read. */
+export const unreadable: unique symbol = Symbol("unreadable");
 
 /** An answer of HTTP without a body. */
 class HttpAnswer implements HeaderSource {

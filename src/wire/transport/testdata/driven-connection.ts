@@ -78,7 +78,13 @@ export function drivenConnection(
       made.closings += 1;
     },
   };
-  const connection = new ServerConnection(runtimeOf(world), socket, owner, options.limits ?? DEFAULT_HTTP2_LIMITS);
+  const connection = new ServerConnection(
+    runtimeOf(world),
+    socket,
+    owner,
+    options.limits ?? DEFAULT_HTTP2_LIMITS,
+    undefined,
+  );
   if (options.isSilent !== true) {
     connection.data(options.start ?? clientStart());
     connection.data(settingsAck());

@@ -1,0 +1,51 @@
+/**
+ * What a server knows of a connection before its first call: where it came in, who is at its other end, and whether what it says of
+ * itself is believed. Made once per connection.
+ */
+import type { Peer } from "../call/peer.ts";
+import type { Principal } from "../call/principal.ts";
+import type { Socket } from "../world/network.ts";
+
+/** Where connections come in. */
+export interface Door {
+  /** `host:port`, `unix:/path`, or "in-process". */
+  readonly address: string;
+  /** Nobody but this machine can reach it. */
+  readonly isLocal: boolean;
+  readonly isTls: boolean;
+  /** It asks clients for certificates. */
+  readonly asksCertificates: boolean;
+}
+
+/** The door of clients in the server's own process. */
+export const IN_PROCESS: Door = Object.freeze({
+  address: "in-process",
+  isLocal: true,
+  isTls: false,
+  asksCertificates: false,
+});
+
+export class ConnectionFacts {
+  readonly door: Door;
+  readonly peer: Peer;
+  /** Who the certificate says it is: the first identity. */
+  readonly certified: Principal | undefined;
+  /**
+   * The trust domain: what comes from this machine, through a door whose network was declared trusted (`plaintext: true`), or with a
+   * certificate of our authority. From elsewhere nothing is believed that would be to the caller's advantage.
+   */
+  readonly isTrusted: boolean;
+  /** Calls of this connection that are open. */
+  openCalls: number;
+
+  constructor(door: Door, socket: Socket) {
+    const identities = socket.tls?.identities ?? [];
+    const [id] = identities;
+    this.door = door;
+    const address = socket.remoteAddress;
+    this.peer = Object.freeze({ id: address, address, zone: undefined, version: undefined, identities });
+    this.certified = id === undefined ? undefined : Object.freeze({ id });
+    this.isTrusted = door.isLocal || !door.isTls || id !== undefined;
+    this.openCalls = 0;
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * One run of a handler: what stands before it, and what is given back after it. A call whose answer is kept already, or that runs
+ * elsewhere in this process, takes no permit; what is refused has recorded nothing.
+ *
+ * A repeat looks for its answer before it asks for a permit: refusing it would say that the answer is not there. A first attempt has nothing
+ * to look for, so it asks for the permit first, and overload costs the store no write.
+ */
+import { RpcError } from "../call/error.ts";
+import type { DedupClaim, DedupEntry } from "../durable/dedup-store.ts";
+import type { Refusal } from "./refusal.ts";
+import { refusalOf, storeFailed } from "./once.ts";
+import type { ServerCall } from "./server-call.ts";
+
+/** Who waits for it. */
+export interface ExecutionOwner {
+  /** The handler may run now. */
+  passed(): void;
+  /** It has run before: this is its answer, as `kept-answer.ts` encodes it. */
+  answered(kept: Uint8Array): void;
+  refused(refusal: Refusal): void;
+}
+
+const LOOK_UP = 0;
+const PERMIT = 1;
+const RECORD = 2;
+const RUN = 3;
+const OVER = 4;
+
+export class Execution {
+  readonly call: ServerCall;
+  readonly #owner: ExecutionOwner;
+  #step: number;
+  /** The record of a call that is kept, while it runs; undefined for all others. */
+  entry: DedupEntry | undefined;
+
+  constructor(call: ServerCall, owner: ExecutionOwner) {
+    this.call = call;
+    this.#owner = owner;
+    this.#step = LOOK_UP;
+    this.entry = undefined;
+  }
+
+  /** Goes as far as it can. The owner hears of the end, now or later. */
+  go(): void {
+    const isKept = this.call.isKept;
+    for (;;) {
+      switch (this.#step) {
+        case LOOK_UP:
+          this.#step = PERMIT;
+          if (isKept && this.call.isRepeat && !this.#claim()) return;
+          break;
+        case PERMIT:
+          this.#step = RECORD;
+          if (!this.#admit()) return;
+          break;
+        case RECORD:
+          this.#step = RUN;
+          if (isKept && this.entry === undefined && !this.#claim()) return;
+          break;
+        case RUN:
+          this.#step = OVER;
+          this.#owner.passed();
+          return;
+        default:
+          return;
+      }
+    }
+  }
+
+  /** Nobody waits any more, or the handler is not to run: what was taken is given back. */
+  abandon(): void {
+    this.#step = OVER;
+    this.#givePermitBack(false);
+    this.#forget();
+  }
+
+  /** The handler of a stream has begun: how long it goes on says nothing of load. */
+  begun(): void {
+    this.#givePermitBack(false);
+  }
+
+  /** The handler has ended. */
+  ended(isSample: boolean): void {
+    this.#givePermitBack(isSample);
+  }
+
+  #admit(): boolean {
+    return true;
+  }
+
+  #givePermitBack(_isSample: boolean): void {}
+
+  /** True: recorded, go on. False: the owner was told, or hears later. */
+  #claim(): boolean {
+    let claim: DedupClaim | Promise<DedupClaim> | undefined;
+    try {
+      claim = this.call.core.once?.claim(this.call);
+    } catch (error) {
+      this.#refuse(storeFailed(RpcError.from(error)));
+      return false;
+    }
+    if (claim === undefined) {
+      this.abandon();
+      return false;
+    }
+    if (!(claim instanceof Promise)) return this.#claimed(claim);
+    claim.then(
+      (late) => {
+        if (this.#step === OVER) {
+          // Nobody waits any more, and nothing has run.
+          if (late.kind === "run") this.#takeBack(late.entry);
+        } else if (this.#claimed(late)) {
+          this.go();
+        }
+      },
+      (error: unknown) => this.#refuse(storeFailed(RpcError.from(error))),
+    );
+    return false;
+  }
+
+  #claimed(claim: DedupClaim): boolean {
+    switch (claim.kind) {
+      case "run":
+        this.entry = claim.entry;
+        return true;
+      case "answer":
+        this.#answer(claim.answer);
+        return false;
+      case "running":
+        this.#attach(claim.answer);
+        return false;
+      default:
+        this.#refuse(refusalOf(claim.kind));
+        return false;
+    }
+  }
+
+  /** It runs for another attempt: its answer is this one's too. */
+  #attach(answer: Promise<Uint8Array | undefined>): void {
+    this.#givePermitBack(false);
+    answer.then(
+      (kept) => {
+        if (this.#step === OVER) return;
+        if (kept !== undefined) {
+          this.#answer(kept);
+          return;
+        }
+        // It ended without one: from the beginning.
+        this.#step = LOOK_UP;
+        this.go();
+      },
+      (error: unknown) => this.#refuse(storeFailed(RpcError.from(error))),
+    );
+  }
+
+  #answer(kept: Uint8Array): void {
+    if (this.#step === OVER) return;
+    this.#step = OVER;
+    this.#givePermitBack(false);
+    this.#owner.answered(kept);
+  }
+
+  #refuse(refusal: Refusal): void {
+    if (this.#step === OVER) return;
+    this.abandon();
+    this.#owner.refused(refusal);
+  }
+
+  #forget(): void {
+    const { entry } = this;
+    this.entry = undefined;
+    if (entry !== undefined) this.#takeBack(entry);
+  }
+
+  #takeBack(entry: DedupEntry): void {
+    const taken = this.call.core.once?.store.forget(entry);
+    // A store that fails says so to the next claim.
+    if (taken instanceof Promise) taken.catch(() => {});
+  }
+}

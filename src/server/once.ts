@@ -1,0 +1,112 @@
+/**
+ * Methods of effect `once`: the server keeps the first answer (DESIGN section 7). Here a call becomes a key, and a store's words become
+ * what its caller is told.
+ */
+import type { RpcError } from "../call/error.ts";
+import type { DedupClaim, DedupEntry, DedupStore } from "../durable/dedup-store.ts";
+import { payloadHashOf } from "../durable/payload-hash.ts";
+import type { MessageCodec } from "../schema/codec.ts";
+import type { Status } from "../wire/transport/server-exchange.ts";
+import type { Refusal } from "./refusal.ts";
+import { encodeKept } from "./kept-answer.ts";
+import type { ServerCall } from "./server-call.ts";
+
+/** A store that is full says so to first attempts; they may come back after so long. */
+const FULL_RETRY_MS = 1_000;
+
+/** What the store says, of the claims that run nothing and have no answer. */
+const REFUSALS: Readonly<Record<"conflict" | "expired" | "unknown", Omit<Refusal, "retryAfterMs">>> = Object.freeze({
+  conflict: {
+    code: "FAILED_PRECONDITION",
+    text: "the idempotency key was used before with another request",
+    reason: "KEY_CONFLICT",
+    isNotRun: false,
+  },
+  expired: {
+    code: "ABORTED",
+    text: "the call is older than what its server remembers: whether it was done cannot be told here",
+    reason: "OUTCOME_UNKNOWN",
+    isNotRun: false,
+  },
+  unknown: {
+    code: "ABORTED",
+    text: "the call was left running by a process that died, or runs in another one: whether it was done is not known",
+    reason: "OUTCOME_UNKNOWN",
+    isNotRun: false,
+  },
+});
+
+export class Once {
+  readonly store: DedupStore<unknown>;
+
+  constructor(store: DedupStore<unknown>) {
+    this.store = store;
+  }
+
+  /** What the server announces: `<storeId> <scope>`. Known once the store is open. */
+  get announcement(): string {
+    return `${this.store.storeId} ${this.store.scope}`;
+  }
+
+  /** Asks the store. undefined: the request cannot be read, and the call has been ended for it. */
+  claim(call: ServerCall): DedupClaim | Promise<DedupClaim> | undefined {
+    const bytes = call.exchange.openRequest();
+    if (bytes === undefined) return undefined;
+    const { requestStart, requestEnd } = call.exchange;
+    return this.store.claim({
+      path: call.route.plan.info.path,
+      principal: call.principal?.id ?? "",
+      id: call.id,
+      mintedMs: call.mintedMs,
+      payloadHash: payloadHashOf(bytes.subarray(requestStart, requestEnd)),
+      rerunUnknown: call.route.rerunsUnknown,
+    });
+  }
+}
+
+/** What a caller is told when nothing runs. */
+export function refusalOf(kind: "conflict" | "expired" | "unknown" | "full"): Refusal {
+  if (kind !== "full") return { ...REFUSALS[kind], retryAfterMs: undefined };
+  return {
+    code: "RESOURCE_EXHAUSTED",
+    text: "the server keeps as many answers as it may",
+    reason: "ADMISSION_REFUSED",
+    retryAfterMs: FULL_RETRY_MS,
+    isNotRun: true,
+  };
+}
+
+/** The store failed before the handler ran. */
+export function storeFailed(error: RpcError): Refusal {
+  return { code: "UNAVAILABLE", text: error.text, reason: undefined, retryAfterMs: undefined, isNotRun: true };
+}
+
+/** The handler ran, and its answer could not be kept: nobody can tell a repeat what came of it. */
+export const NOT_KEPT: Status = Object.freeze({
+  code: "ABORTED",
+  text: "the call was run, but its answer could not be kept",
+  metadata: undefined,
+  details: undefined,
+  retryAfterMs: -1,
+  isNotRun: false,
+  reason: "OUTCOME_UNKNOWN",
+});
+
+/** A reply as it is kept. Throws InvalidMessageError for one that cannot be encoded. */
+export function keptReply(call: ServerCall, codec: MessageCodec, reply: unknown): Buffer {
+  return encodeKept({
+    failure: undefined,
+    header: call.exchange.header,
+    trailer: call.trailerPairs,
+    reply: codec.encode(reply),
+  });
+}
+
+export function keptFailure(call: ServerCall, failure: Status): Buffer {
+  return encodeKept({ failure, header: call.exchange.header, trailer: undefined, reply: undefined });
+}
+
+/** Whether the handler's failure may be forgotten: the only effect that it had was taken back. */
+export function isForgettable(entry: DedupEntry): boolean {
+  return entry.state === "running" && entry.isRolledBack;
+}

@@ -1,0 +1,79 @@
+/**
+ * What a request must be, beyond what can be decoded: a Standard Schema (https://standardschema.dev: Zod, Valibot, ArkType) says what is
+ * wrong with it, and its caller is told field by field: INVALID_ARGUMENT with `google.rpc.BadRequest`.
+ */
+import { RpcError } from "../call/error.ts";
+import { describeValue } from "../call/options.ts";
+import { compileCodec } from "../schema/codec.ts";
+import { BadRequestSchema } from "../schema/details.ts";
+
+/** The part of Standard Schema that is used; version 1. */
+export interface RequestSchema<T = never> {
+  readonly "~standard": {
+    readonly version: 1;
+    readonly vendor: string;
+    readonly validate: (value: unknown) => SchemaVerdict | Promise<SchemaVerdict>;
+    /** Types only. */
+    readonly types?: { readonly input: T; readonly output: unknown } | undefined;
+  };
+}
+
+/** What a schema says: a value, or what is wrong. */
+export type SchemaVerdict =
+  | { readonly value: unknown; readonly issues?: undefined }
+  | { readonly issues: readonly SchemaIssue[] };
+
+export interface SchemaIssue {
+  readonly message: string;
+  readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
+}
+
+/** What is wrong with a request, as its caller is told; undefined: nothing. A promise if the schema needs time. */
+export type Validate = (request: unknown) => RpcError | undefined | Promise<RpcError | undefined>;
+
+/** Violations that are told; of more, so many. */
+const VIOLATIONS_MAX = 100;
+const badRequest = compileCodec(BadRequestSchema);
+
+/** Looks at a schema. TypeError, naming `name`, for what is none. */
+export function checkValidate(name: string, schema: unknown): Validate {
+  const standard = typeof schema === "object" || typeof schema === "function" ? standardOf(schema) : undefined;
+  if (standard === undefined) throw new TypeError(`${name} must be a Standard Schema, got ${describeValue(schema)}`);
+  return (request) => {
+    const verdict = standard.validate(request);
+    return verdict instanceof Promise ? verdict.then(errorOf) : errorOf(verdict);
+  };
+}
+
+/** The same messages; the first that is wrong ends them with what is wrong with it. */
+export async function* validated(messages: AsyncIterable<unknown>, validate: Validate): AsyncGenerator<unknown> {
+  for await (const message of messages) {
+    const problem = await validate(message);
+    if (problem !== undefined) throw problem;
+    yield message;
+  }
+}
+
+function standardOf(schema: object | null): RequestSchema["~standard"] | undefined {
+  const standard = (schema as Partial<RequestSchema> | null)?.["~standard"];
+  return typeof standard?.validate === "function" ? standard : undefined;
+}
+
+function errorOf(verdict: SchemaVerdict): RpcError | undefined {
+  const { issues } = verdict;
+  if (issues === undefined || issues.length === 0) return undefined;
+  const fieldViolations = issues
+    .slice(0, VIOLATIONS_MAX)
+    .map(({ message, path }) => ({ field: fieldOf(path), description: message }));
+  const text = fieldViolations
+    .slice(0, 3)
+    .map(({ field, description }) => (field === "" ? description : `${field}: ${description}`))
+    .join("; ");
+  const more = issues.length > 3 ? ` and ${issues.length - 3} more` : "";
+  const value = badRequest.encode({ fieldViolations });
+  return new RpcError("INVALID_ARGUMENT", `${text}${more}`, { details: [{ type: badRequest.typeName, value }] });
+}
+
+function fieldOf(path: SchemaIssue["path"]): string {
+  return (path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".");
+}
