@@ -16,6 +16,7 @@ import type { ExchangeOwner, ServerExchange, Status } from "../wire/transport/se
 import { WheelEntry } from "../wire/transport/timer-wheel.ts";
 import type { HandlerCall } from "./handler-call.ts";
 import { readable, statusOf } from "./handler-error.ts";
+import { withResumeToken } from "./resume-token.ts";
 import type { Route } from "./router.ts";
 import type { ServerCore } from "./server-core.ts";
 
@@ -173,10 +174,10 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     this.#letRun();
   }
 
-  /** Cuts the call when its server closes. */
-  cut(): void {
+  /** Cuts the call when its server closes, or its connection. */
+  cut(text = "the server was closed"): void {
     if (this.isOver) return;
-    const error = failure({ code: "UNAVAILABLE", text: "the server was closed", reason: "SERVER_DRAINING" });
+    const error = failure({ code: "UNAVAILABLE", text, reason: "SERVER_DRAINING" });
     this.#answer(plainStatus("UNAVAILABLE", error.text));
     this.exchange.inbox?.fail(error, true);
     this.cancel(error);
@@ -196,6 +197,11 @@ export class ServerCall extends CallScope implements ExchangeOwner {
     const pairs = this.trailerPairs ?? [];
     appendMetadata(pairs, name, value);
     this.trailerPairs = pairs;
+  }
+
+  /** Its caller may go on from there in another call. TypeError if the replies are no stream, RangeError for its size. */
+  resumeWith(token: string | Uint8Array): void {
+    this.trailerPairs = withResumeToken(this.trailerPairs, token, this.route.plan.info);
   }
 
   hasHeader(name: string): boolean {
@@ -508,11 +514,13 @@ export class HandlerView implements HandlerCall {
   readonly #call: ServerCall;
   #metadata: Metadata | undefined;
   #deadline: Deadline | undefined;
+  #draining: AbortSignal | undefined;
 
   constructor(call: ServerCall) {
     this.#call = call;
     this.#metadata = undefined;
     this.#deadline = undefined;
+    this.#draining = undefined;
   }
   get id(): string {
     return this.#call.id;
@@ -552,5 +560,13 @@ export class HandlerView implements HandlerCall {
   }
   setTrailer(name: string, value: string | Uint8Array): void {
     this.#call.setTrailer(name, value);
+  }
+  get draining(): AbortSignal {
+    const { exchange } = this.#call;
+    this.#draining ??= exchange.connection.drainingOf(exchange.stream);
+    return this.#draining;
+  }
+  resumeWith(token: string | Uint8Array): void {
+    this.#call.resumeWith(token);
   }
 }
