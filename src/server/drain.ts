@@ -41,9 +41,12 @@ const DEREGISTER_MS = 5_000;
 /** Each connection says its last word within a second by itself. */
 const SAID_MS = 2_000;
 
+/** What a drain needs of a server. */
+export type DrainedCore = Pick<ServerCore, "connections" | "finishedCalls" | "unanswered" | "onIdle">;
+
 export class Drain {
   readonly #world: World;
-  readonly #core: ServerCore;
+  readonly #core: DrainedCore;
   readonly #doors: Iterable<Door>;
   readonly #hooks: DrainHooks;
   readonly #times: DrainTimes;
@@ -55,7 +58,7 @@ export class Drain {
   /** Nothing is served any more. */
   isOver: boolean;
 
-  constructor(world: World, core: ServerCore, doors: Iterable<Door>, hooks: DrainHooks, times: DrainTimes) {
+  constructor(world: World, core: DrainedCore, doors: Iterable<Door>, hooks: DrainHooks, times: DrainTimes) {
     this.#world = world;
     this.#core = core;
     this.#doors = doors;
@@ -165,7 +168,7 @@ export class Drain {
 }
 
 /** Calls whose handlers have ended, and whose callers have not taken all of the answer. */
-function unsentCalls(core: ServerCore): ServerCall[] {
+function unsentCalls(core: DrainedCore): ServerCall[] {
   return [...core.connections]
     .flatMap((connection) => connection.unsent())
     .map(({ owner }) => owner)
