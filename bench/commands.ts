@@ -3,6 +3,7 @@
  * answers; nothing else is said, so that a child under load handles a handful of messages in a run.
  */
 import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { ContenderName, TlsFiles } from "./contender.ts";
@@ -98,6 +99,8 @@ export function answerCommands(commands: Readonly<Record<string, (argument: neve
 /** The main process's end of one child. */
 export interface Child<C> {
   readonly ask: C;
+  /** Sends it a signal; resolves when it has ended. */
+  end(signal: NodeJS.Signals): Promise<void>;
   stop(): void;
 }
 
@@ -129,6 +132,12 @@ export function startChild<C>(file: string, cpuSlot: 0 | 1): Child<C> {
   });
   return {
     ask: ask as unknown as C,
+    async end(signal): Promise<void> {
+      const ended = once(child, "exit");
+      child.kill(signal);
+      await ended;
+      process.off("exit", stopWithUs);
+    },
     stop(): void {
       process.off("exit", stopWithUs);
       child.kill("SIGKILL");

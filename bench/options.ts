@@ -29,6 +29,7 @@ export const programs: Readonly<Record<string, { readonly file: string; readonly
   codec: { file: "./codec.ts", what: "the compiled message codec against protobuf-es" },
   pick: { file: "./pick.ts", what: "one choice of a balancer, at 10 to 10,000 peers" },
   policy: { file: "./policy.ts", what: "protect() against cockatiel and opossum" },
+  rolling: { file: "./rolling.ts", what: "five servers restarted one after the other under load, with real processes" },
   "slow-peer": { file: "./slow-peer.ts", what: "one of 11 servers becomes slow, with real processes" },
 };
 

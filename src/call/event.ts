@@ -1,9 +1,10 @@
 /**
- * Events: what clients and channels say while they work. A closed catalogue, typed by name; one that nobody hears costs a
+ * Events: what clients, channels and servers say while they work. A closed catalogue, typed by name; one that nobody hears costs a
  * branch.
  */
 import { channel } from "node:diagnostics_channel";
 import type { CodeOrOk } from "./code.ts";
+import type { DrainReport } from "./drain-report.ts";
 import type { Fault } from "./fault.ts";
 import type { MethodInfo } from "./method.ts";
 import { describeValue, resolveOptions, wordOption } from "./options.ts";
@@ -137,6 +138,11 @@ export interface EventMap {
     readonly isEnforced: boolean;
   };
   "budget.empty": { readonly method: MethodInfo };
+  drain: {
+    readonly state: "started" | "ended";
+    /** How it went; undefined when it starts. */
+    readonly report: DrainReport | undefined;
+  };
   observed: {
     /** The mechanism that `createSwitches` lets decide and do nothing. */
     readonly mechanism: string;
@@ -175,10 +181,11 @@ export const eventCatalogue: Readonly<Record<keyof EventMap, string>> = Object.f
   poisoned: "connections died under a call twice: it has failed and is not sent again",
   ejection: "a peer was ejected for its failures, its slowness or altered messages, or returned",
   "budget.empty": "a call failed that could have been repeated, but the budget for repeats was empty",
+  drain: "a server began to close: health says so, and new calls are to go elsewhere; or it has closed",
   observed: "a mechanism that only observes would have acted",
 });
 
-/** At most this many listeners on one client or channel; one more is a RangeError. */
+/** At most this many listeners on one client, channel or server; one more is a RangeError. */
 export const listenersMax = 1_000;
 
 /** Where one kind of event leaves: its bit among those that are listened to (so at most 31 kinds), and its channel. */
@@ -332,6 +339,7 @@ function isAnySubscribed(): boolean {
     outlets.poisoned.channel.hasSubscribers ||
     outlets.ejection.channel.hasSubscribers ||
     outlets["budget.empty"].channel.hasSubscribers ||
+    outlets.drain.channel.hasSubscribers ||
     outlets.observed.channel.hasSubscribers
   );
 }

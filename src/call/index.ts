@@ -4,6 +4,7 @@
 export type { Call } from "./call.ts";
 export type { Code, CodeOrOk } from "./code.ts";
 export type { Deadline } from "./deadline.ts";
+export type { CutCall, DrainReport } from "./drain-report.ts";
 export type { ErrorDetail, RpcErrorOptions } from "./error.ts";
 export type {
   AttemptRecord,

@@ -894,6 +894,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
         trailer: metadataFromPairs(attempt?.trailer ?? []),
         peer: this.peer,
         attempts: this.attempts,
+        resumeToken: attempt?.code === 0 ? attempt.resumeToken : undefined,
       });
     } catch (error) {
       // The call has its outcome and other calls are on this connection: the listener's bug goes to the process alone.

@@ -226,6 +226,9 @@ class InterceptedStream implements Stream<unknown> {
       () => emptyMetadata,
     );
   }
+  get resumeToken(): Uint8Array | undefined {
+    return this.#state.info?.resumeToken;
+  }
   cancel(reason?: unknown): void {
     this.#state.abort.abort(reason);
   }

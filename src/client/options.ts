@@ -151,6 +151,8 @@ export interface ReplyInfo {
   /** Who answered last; undefined if nobody was reached. */
   readonly peer: Peer | undefined;
   readonly attempts: number;
+  /** What the handler of a reply stream that ended with OK gave, so that another call can go on from there; else undefined. */
+  readonly resumeToken: Uint8Array | undefined;
 }
 
 /** How one call differs from the others of its client. */

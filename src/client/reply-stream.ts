@@ -28,6 +28,11 @@ const UNREAD_TIMEOUT_MS = 30_000;
 export interface Stream<T> extends AsyncIterable<T>, AsyncDisposable {
   /** Resolves with the first of: header, end. Never rejects: the failure comes through the iteration. */
   readonly header: Promise<Metadata>;
+  /**
+   * After its end: the token with which a handler ended it early (`call.resumeWith`), for a request of your own that goes on from there;
+   * read all replies first. Undefined before, if it failed, and if there is none: then it is complete.
+   */
+  readonly resumeToken: Uint8Array | undefined;
   /** Cancels the call, which is a RST_STREAM to the server; the reader gets CANCELLED with the reason as cause. */
   cancel(reason?: unknown): void;
 }
@@ -88,6 +93,10 @@ export class ReplyStreamCall extends ClientCall implements PumpOwner, Stream<unk
       }
     }
     return this.#header;
+  }
+
+  get resumeToken(): Uint8Array | undefined {
+    return this.isOver && this.#error === undefined ? this.source?.resumeToken : undefined;
   }
 
   /** What the call failed with, if it did. */

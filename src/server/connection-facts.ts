@@ -7,7 +7,7 @@ import type { Principal } from "../call/principal.ts";
 import type { Socket } from "../world/network.ts";
 
 /** Where connections come in. */
-export interface Door {
+export interface DoorFacts {
   /** `host:port`, `unix:/path`, or "in-process". */
   readonly address: string;
   /** Nobody but this machine can reach it. */
@@ -18,7 +18,7 @@ export interface Door {
 }
 
 /** The door of clients in the server's own process. */
-export const IN_PROCESS: Door = Object.freeze({
+export const IN_PROCESS: DoorFacts = Object.freeze({
   address: "in-process",
   isLocal: true,
   isTls: false,
@@ -26,7 +26,7 @@ export const IN_PROCESS: Door = Object.freeze({
 });
 
 export class ConnectionFacts {
-  readonly door: Door;
+  readonly door: DoorFacts;
   readonly peer: Peer;
   /** Who the certificate says it is: the first identity. */
   readonly certified: Principal | undefined;
@@ -38,7 +38,7 @@ export class ConnectionFacts {
   /** Calls of this connection that are open. */
   openCalls: number;
 
-  constructor(door: Door, socket: Socket) {
+  constructor(door: DoorFacts, socket: Socket) {
     const identities = socket.tls?.identities ?? [];
     const [id] = identities;
     this.door = door;

@@ -1,6 +1,8 @@
 /**
  * `createServer`: services, doors, and an end in good order.
  */
+import type { DrainReport } from "../call/drain-report.ts";
+import type { Event, EventName } from "../call/event.ts";
 import type { Interceptor, Source } from "../call/interceptor.ts";
 import type { HandlerCall } from "./handler-call.ts";
 import { anyOption, functionOption, listOption, numberOption, resolveOptions } from "../call/options.ts";
@@ -11,13 +13,14 @@ import { connectInProcess, type InProcess, inProcessDial } from "../wire/transpo
 import { runtimeOf } from "../wire/transport/runtime.ts";
 import { ServerConnection } from "../wire/transport/server-connection.ts";
 import { readServerTls } from "../wire/transport/tls-files.ts";
-import type { Listener, Socket, SocketEvents } from "../world/network.ts";
+import type { Socket, SocketEvents } from "../world/network.ts";
 import { nodeWorld } from "../world/node.ts";
 import type { World } from "../world/world.ts";
-import { ConnectionFacts, type Door, IN_PROCESS } from "./connection-facts.ts";
+import { ConnectionFacts, type DoorFacts, IN_PROCESS } from "./connection-facts.ts";
+import { limitAge } from "./connection-age.ts";
 import { doorWarnings } from "./door-warnings.ts";
+import { type Door, Drain, type DrainHooks } from "./drain.ts";
 import { http2LimitsOf } from "./http2-limits.ts";
-import { wait } from "./wait.ts";
 import {
   type ListenOptions,
   type ResolvedServerOptions,
@@ -69,15 +72,6 @@ export interface ServiceOptions<C extends AnyContract = AnyContract, P extends P
   readonly onUnknown?: { readonly [K in keyof MethodsOf<C>]?: "refuse" | "rerun" | undefined } | undefined;
 }
 
-/** How a close went. */
-export interface DrainReport {
-  /** Calls that ended by themselves while the server drained. */
-  readonly finished: number;
-  /** Calls that did not make it. */
-  readonly cut: readonly { readonly callId: string; readonly path: string; readonly ageMs: number }[];
-  readonly tookMs: number;
-}
-
 /** Services behind doors, with an end in good order. */
 export interface Server<P extends Principal = Principal> extends InProcess, AsyncDisposable {
   /** Adds a service. TypeError for a missing or unknown handler, or a service added before. */
@@ -91,8 +85,14 @@ export interface Server<P extends Principal = Principal> extends InProcess, Asyn
     options?: ListenOptions,
   ): Promise<{ readonly address: string; readonly port: number }>;
   readonly state: "idle" | "listening" | "draining" | "closed";
-  /** Drains; `timeoutMs: 0` cuts. The second caller gets the same report. */
+  /**
+   * Drains: health says so; new calls are served for `drain.propagationMs`, and no longer than `timeoutMs`; clients are told and go
+   * elsewhere; calls underway have `timeoutMs` from then (default `drain.timeoutMs`), then they are cut. 0 cuts at once. The second caller gets
+   * the same report. In all, with the defaults: 27 s at the most.
+   */
   close(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport>;
+  /** Hears this server's events (`docs/events.md`) until what is returned is disposed of. As a client's `$on`. */
+  on<N extends EventName>(name: N, listener: (event: Event<N>) => void): Disposable;
 }
 
 /** Makes a server. Does no I/O. RangeError or TypeError for wrong options. */
@@ -122,11 +122,10 @@ class HoldfastServer<P extends Principal> implements Server<P> {
   readonly #world: World;
   readonly #router: Router;
   readonly #core: ServerCore;
-  readonly #listeners: Set<Listener>;
-  #state: Server["state"];
+  readonly #doors: Set<Door>;
+  readonly #drainHooks: DrainHooks;
   #isPublic: boolean;
-  /** Connections are told to go away; until then new ones are served, though the server is about to end. */
-  #isGoingAway: boolean;
+  #drain: Drain | undefined;
   #closing: Promise<DrainReport> | undefined;
   #signals: Disposable | undefined;
 
@@ -141,16 +140,27 @@ class HoldfastServer<P extends Principal> implements Server<P> {
       authenticate: options.authenticate,
       critical: options.critical === undefined ? undefined : checkRule("critical", options.critical),
     });
-    this.#listeners = new Set();
-    this.#state = "idle";
+    this.#doors = new Set();
+    this.#drainHooks = {
+      healthChanged: () => {
+        // Nobody asks for this server's health yet.
+      },
+      deregister: [],
+      told: (state, report) => this.#core.events.emit("drain", this.#world.clock.monotonicMs(), { state, report }),
+    };
     this.#isPublic = false;
-    this.#isGoingAway = false;
+    this.#drain = undefined;
     this.#closing = undefined;
     this.#signals = undefined;
   }
 
   get state(): Server["state"] {
-    return this.#state;
+    if (this.#drain !== undefined) return this.#drain.isOver ? "closed" : "draining";
+    return this.#doors.size === 0 ? "idle" : "listening";
+  }
+
+  on<N extends EventName>(name: N, listener: (event: Event<N>) => void): Disposable {
+    return this.#core.events.on(name, listener);
   }
 
   service<C extends AnyContract>(contract: C, handlers: Handlers<C, P>, options?: ServiceOptions<C, P>): this {
@@ -171,14 +181,15 @@ class HoldfastServer<P extends Principal> implements Server<P> {
     options?: ListenOptions,
   ): Promise<{ readonly address: string; readonly port: number }> {
     const address = parseAddress(given, "the address to listen on");
-    const { tls: files, isPlaintextAllowed } = resolveListenOptions(options);
+    const { tls: files, isPlaintextAllowed, isPortShared } = resolveListenOptions(options);
+    if (isPortShared && address.kind === "unix")
+      throw new TypeError(`reusePort is for TCP ports, got ${addressText(address)}`);
     if (files === undefined && !isPlaintextAllowed && !isLocal(address)) {
       throw new TypeError(
         `${addressText(address)} is not loopback: give tls, or plaintext: true if the network is trusted`,
       );
     }
-    if (this.#state === "draining" || this.#state === "closed")
-      throw new Error(`the server is ${this.#state}, it cannot listen`);
+    if (this.#drain !== undefined) throw new Error(`the server is ${this.state}, it cannot listen`);
     const tls =
       files === undefined
         ? undefined
@@ -187,7 +198,7 @@ class HoldfastServer<P extends Principal> implements Server<P> {
             certFile: files.certFile ?? "",
             keyFile: files.keyFile ?? "",
           });
-    const door: Door = Object.freeze({
+    const door: DoorFacts = Object.freeze({
       address: addressText(address),
       isLocal: isLocal(address),
       isTls: tls !== undefined,
@@ -195,22 +206,22 @@ class HoldfastServer<P extends Principal> implements Server<P> {
     });
     const listener = await this.#world.network.listen({
       address,
+      isPortShared,
       tls,
       alpn: ["h2"],
       handshakeTimeoutMs: 10_000,
       accept: (socket) => this.#accept(socket, door),
       failed: doorWarnings(this.#world.clock, addressText(address)),
     });
-    if (this.#state !== "idle" && this.#state !== "listening") {
+    if (this.#drain !== undefined) {
       await listener.close();
       throw new Error("the server was closed while it began to listen");
     }
-    this.#listeners.add(listener);
-    this.#state = "listening";
+    this.#doors.add({ listener, isPortShared });
     if (!isLocal(address)) this.#isPublic = true;
     // A simulated server has no signals.
     const signals = this.#options.world === undefined ? this.#options.drain.signals : [];
-    this.#signals ??= onSignals(signals, () => this.close());
+    this.#signals ??= onSignals(signals ?? [], { drain: () => this.close(), cut: () => this.#drain?.cut() });
     const bound = listener.address;
     return { address: addressText(bound), port: bound.kind === "tcp" ? bound.port : 0 };
   }
@@ -220,7 +231,7 @@ class HoldfastServer<P extends Principal> implements Server<P> {
 
   close(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport> {
     const { timeoutMs } = resolveOptions("", options ?? {}, closeShape);
-    this.#closing ??= this.#drain(timeoutMs ?? this.#options.drain.timeoutMs);
+    this.#closing ??= this.#close(timeoutMs ?? this.#options.drain.timeoutMs);
     return this.#closing;
   }
 
@@ -228,8 +239,8 @@ class HoldfastServer<P extends Principal> implements Server<P> {
     await this.close();
   }
 
-  #accept(socket: Socket, door: Door): SocketEvents {
-    if (this.#state === "closed" || this.#core.connections.size >= this.#options.limits.connectionsMax) {
+  #accept(socket: Socket, door: DoorFacts): SocketEvents {
+    if (this.#drain?.isOver === true || this.#core.connections.size >= this.#options.limits.connectionsMax) {
       // Before SETTINGS: a client that has not read them has sent nothing, and knows it.
       socket.destroy();
       return NOBODY;
@@ -242,40 +253,19 @@ class HoldfastServer<P extends Principal> implements Server<P> {
       new ConnectionFacts(door, socket),
     );
     this.#core.connections.add(connection);
-    if (this.#isGoingAway) connection.drain();
+    limitAge(connection, this.#options.limits, this.#world.random);
+    this.#drain?.accepted(connection);
     return connection;
   }
 
-  async #drain(timeoutMs: number): Promise<DrainReport> {
-    const { clock } = this.#world;
-    const startMs = clock.monotonicMs();
-    const finishedBefore = this.#core.finishedCalls;
-    this.#state = "draining";
-    this.#signals?.[Symbol.dispose]();
-    if (timeoutMs > 0) {
-      const propagationMs = this.#options.drain.propagationMs ?? (this.#isPublic ? 5_000 : 0);
-      if (propagationMs > 0) await wait(this.#world, Math.min(propagationMs, timeoutMs));
+  async #close(timeoutMs: number): Promise<DrainReport> {
+    const propagationMs = this.#options.drain.propagationMs ?? (this.#isPublic ? 5_000 : 0);
+    const drain = new Drain(this.#world, this.#core, this.#doors, this.#drainHooks, { propagationMs, timeoutMs });
+    this.#drain = drain;
+    try {
+      return await drain.run();
+    } finally {
+      this.#signals?.[Symbol.dispose]();
     }
-    this.#isGoingAway = true;
-    if (timeoutMs > 0) for (const connection of this.#core.connections) connection.drain();
-    await Promise.all([...this.#listeners].map((listener) => listener.close()));
-    if (timeoutMs > 0) {
-      const leftMs = timeoutMs - (clock.monotonicMs() - startMs);
-      const idle = new Promise<void>((resolve) => this.#core.onIdle(resolve));
-      await wait(this.#world, leftMs, idle);
-    }
-    const unanswered = this.#core.unanswered();
-    const nowMs = clock.monotonicMs();
-    const cut = unanswered.map((call) => ({
-      callId: call.id,
-      path: call.route.plan.info.path,
-      ageMs: nowMs - call.arrivedMs,
-    }));
-    const finished = this.#core.finishedCalls - finishedBefore;
-    for (const call of unanswered) call.cut();
-    this.#state = "closed";
-    for (const connection of [...this.#core.connections]) connection.finish("the server was closed");
-    // What was cut has not been counted: its handlers are only told now.
-    return { finished, cut, tookMs: clock.monotonicMs() - startMs };
   }
 }

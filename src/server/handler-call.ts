@@ -21,4 +21,18 @@ export interface HandlerCall<P extends Principal = Principal> extends Call {
   setHeader(name: string, value: string | Uint8Array): void;
   /** Adds trailing metadata. Throws TypeError for a malformed name or value. */
   setTrailer(name: string, value: string | Uint8Array): void;
+  /**
+   * Fires when this server, or this connection, takes no more calls and this call is asked to come to its end: a stream that would last
+   * for ever ends now, best with {@link resumeWith}; a call that ends soon anyway goes on. Its server gives it `drain.timeoutMs`
+   * (default 20 s), then `signal` fires too. Made when first read.
+   */
+  readonly draining: AbortSignal;
+  /**
+   * Hands the caller a token from which another call, to whichever server, can go on; then return. It travels in the trailers of a reply
+   * stream that ends with OK, and is `stream.resumeToken` at a Holdfast client. What it says is the handler's own; all that was yielded before
+   * arrives before it. Called again, the last one counts. Text is sent as UTF-8.
+   *
+   * TypeError if the replies are no stream or the token is neither text nor bytes; RangeError unless it has 1..4096 bytes.
+   */
+  resumeWith(token: string | Uint8Array): void;
 }

@@ -15,11 +15,13 @@ export class HandlerView implements HandlerCall {
   readonly #call: ServerCall;
   #metadata: Metadata | undefined;
   #deadline: Deadline | undefined;
+  #draining: AbortSignal | undefined;
 
   constructor(call: ServerCall) {
     this.#call = call;
     this.#metadata = undefined;
     this.#deadline = undefined;
+    this.#draining = undefined;
   }
   get id(): string {
     return this.#call.id;
@@ -59,5 +61,13 @@ export class HandlerView implements HandlerCall {
   }
   setTrailer(name: string, value: string | Uint8Array): void {
     this.#call.setTrailer(name, value);
+  }
+  get draining(): AbortSignal {
+    const { exchange } = this.#call;
+    this.#draining ??= exchange.connection.drainingOf(exchange.stream);
+    return this.#draining;
+  }
+  resumeWith(token: string | Uint8Array): void {
+    this.#call.resumeWith(token);
   }
 }

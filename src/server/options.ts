@@ -31,6 +31,14 @@ export interface ServerLimits {
   readonly streamsPerConnectionMax?: number | undefined;
   /** Connections at once; more are closed on arrival. Default 10000, 1..1000000. */
   readonly connectionsMax?: number | undefined;
+  /**
+   * Age in milliseconds, +-10 %, at which a connection is drained: its client dials again, calls underway go on. Default Infinity, as gRPC's:
+   * clients that dial every address by themselves gain nothing, and each new connection costs a handshake; behind a balancer that spreads
+   * connections and not calls, 1800000 lets new servers get their share. 1000..86400000.
+   */
+  readonly connectionAgeMsMax?: number | undefined;
+  /** How long calls may go on after that, in milliseconds, before they are cut. Default Infinity, as gRPC's: long streams hear `call.draining`, and end by themselves. 0..86400000. */
+  readonly connectionAgeGraceMs?: number | undefined;
 }
 
 /** How a server serves. */
@@ -59,11 +67,14 @@ export interface ServerOptions<P extends Principal = Principal> {
 }
 
 export interface DrainOptions {
-  /** How long calls may go on, in milliseconds, before they are cut. Default 20000, 0..86400000. */
+  /** How long calls may go on, in milliseconds, once clients have been told, before they are cut. Default 20000, 0..86400000. */
   readonly timeoutMs?: number | undefined;
   /** How long new calls are still served after the drain began, so that others notice. Default 5000, 0 when all doors are loopback; 0..600000. */
   readonly propagationMs?: number | undefined;
-  /** Signals that drain this server and then take their normal course. Default SIGTERM and SIGINT; `[]` for none. */
+  /**
+   * Signals that drain this server and then take their normal course; a second one of the same kind cuts the drain first. Default SIGTERM
+   * and SIGINT; `[]` for none.
+   */
   readonly signals?: readonly NodeJS.Signals[] | undefined;
 }
 
@@ -84,6 +95,11 @@ export interface ListenOptions {
   readonly tls?: ServerTls | undefined;
   /** true: plaintext although the address is not loopback. Default refused. */
   readonly plaintext?: true | undefined;
+  /**
+   * true: other processes may listen on the same port, if they say so too (SO_REUSEPORT), and share its connections, so that a successor
+   * listens before this server ends. Not on Unix sockets, nor on systems without it (macOS, Windows): refused. Default false.
+   */
+  readonly reusePort?: boolean | undefined;
 }
 
 const DEFAULT_SIGNALS: readonly NodeJS.Signals[] = Object.freeze(["SIGTERM", "SIGINT"] as const);
@@ -107,6 +123,8 @@ const serverShape = {
     metadataBytesMax: numberOption({ default: 16_384, min: 1_024, max: 1_048_576, integer: true }),
     streamsPerConnectionMax: numberOption({ default: 100, min: 1, max: 100_000, integer: true }),
     connectionsMax: numberOption({ default: 10_000, min: 1, max: 1_000_000, integer: true }),
+    connectionAgeMsMax: numberOption({ default: Infinity, min: 1_000, max: 86_400_000, infinity: true }),
+    connectionAgeGraceMs: numberOption({ default: Infinity, min: 0, max: 86_400_000, infinity: true }),
   }),
   drain: objectOption({
     timeoutMs: numberOption({ default: 20_000, min: 0, max: 86_400_000 }),
@@ -119,6 +137,7 @@ const serverShape = {
 const listenShape = {
   tls: anyOption<ServerTls>(),
   plaintext: booleanOption({ default: false }),
+  reusePort: booleanOption({ default: false }),
 };
 
 const tlsShape = {
@@ -145,17 +164,19 @@ export function resolveServerOptions(given: ServerOptions | undefined): Resolved
 export interface ResolvedListenOptions {
   readonly tls: Resolved<typeof tlsShape> | undefined;
   readonly isPlaintextAllowed: boolean;
+  readonly isPortShared: boolean;
 }
 
 export function resolveListenOptions(given: ListenOptions | undefined): ResolvedListenOptions {
   const options = resolveOptions("", given ?? {}, listenShape);
   if (options.tls !== undefined && options.plaintext) throw new TypeError("give tls or plaintext: true, not both");
-  if (options.tls === undefined) return { tls: undefined, isPlaintextAllowed: options.plaintext };
+  const isPortShared = options.reusePort;
+  if (options.tls === undefined) return { tls: undefined, isPlaintextAllowed: options.plaintext, isPortShared };
   const tls = resolveOptions("tls", options.tls, tlsShape);
   if (tls.certFile === undefined || tls.keyFile === undefined) {
     throw new TypeError(
       `tls needs certFile and keyFile, got ${tls.certFile === undefined ? "no certFile" : "no keyFile"}`,
     );
   }
-  return { tls, isPlaintextAllowed: false };
+  return { tls, isPlaintextAllowed: false, isPortShared };
 }

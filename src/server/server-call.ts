@@ -20,6 +20,7 @@ import { decodeKept } from "./kept-answer.ts";
 import { isForgettable, keptFailure, keptReply, NOT_KEPT } from "./once.ts";
 import type { Refusal } from "./refusal.ts";
 import { RequestIterable } from "./request-iterable.ts";
+import { withResumeToken } from "./resume-token.ts";
 import type { Route } from "./router.ts";
 import { isThenable, sendAll } from "./send-replies.ts";
 import { validated } from "./validate.ts";
@@ -244,10 +245,10 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     if (!this.isCancelled && this.deadlineMs !== Infinity) this.#arm(this.deadlineMs);
   }
 
-  /** Cuts the call when its server closes. */
-  cut(): void {
+  /** Cuts the call when its server closes, or its connection. */
+  cut(text = "the server was closed"): void {
     if (this.isOver) return;
-    const error = failure({ code: "UNAVAILABLE", text: "the server was closed", reason: "SERVER_DRAINING" });
+    const error = failure({ code: "UNAVAILABLE", text, reason: "SERVER_DRAINING" });
     this.#answer(plainStatus("UNAVAILABLE", error.text));
     this.exchange.inbox?.fail(error, true);
     this.cancel(error);
@@ -267,6 +268,11 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     const pairs = this.trailerPairs ?? [];
     appendMetadata(pairs, name, value);
     this.trailerPairs = pairs;
+  }
+
+  /** Its caller may go on from there in another call. TypeError if the replies are no stream, RangeError for its size. */
+  resumeWith(token: string | Uint8Array): void {
+    this.trailerPairs = withResumeToken(this.trailerPairs, token, this.route.plan.info);
   }
 
   hasHeader(name: string): boolean {

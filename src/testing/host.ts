@@ -108,6 +108,37 @@ export class Host {
     throw new Error(`${this.name} has no free port`);
   }
 
+  /** A name of its own for one more listener on a port that others hold and share. */
+  sharedKey(port: number): string {
+    let number = 2;
+    while (this.listeners.has(`:${port}#${number}`)) number++;
+    return `:${port}#${number}`;
+  }
+
+  /** Who gets a connection to a port: one of those that share it, by the number of the connection. */
+  listenerOf(port: number, connection: number): SimulatedListener | undefined {
+    const first = this.listeners.get(`:${port}`);
+    if (first?.request.isPortShared !== true) return first;
+    const all = [...this.listeners.values()].filter(({ address }) => address.kind === "tcp" && address.port === port);
+    return all[(connection >>> 1) % all.length];
+  }
+
+  /** Takes a listener away; of those that share its port another takes its place. */
+  unlisten(gone: SimulatedListener): void {
+    for (const [key, listener] of this.listeners) {
+      if (listener !== gone) continue;
+      this.listeners.delete(key);
+      if (key.includes("#") || gone.address.kind !== "tcp") return;
+      for (const [other, sharing] of this.listeners) {
+        if (!other.startsWith(`${key}#`)) continue;
+        this.listeners.delete(other);
+        this.listeners.set(key, sharing);
+        return;
+      }
+      return;
+    }
+  }
+
   private start(): Process {
     const incarnation = this.incarnations++;
     return new Process(this.universe, this, (process) => ({

@@ -138,7 +138,7 @@ export class SimulatedNetwork {
       socket,
       out: this.link(from, to),
       back: this.link(to, from),
-      listener: () => findListener(to, address, isLoopback),
+      listener: () => findListener(to, address, isLoopback, id),
       clientAddress:
         address.kind === "unix" ? address.path : `${from.ip}:${from.ephemeralPort((port) => isTaken(from, port))}`,
       serverAddress,
@@ -203,7 +203,9 @@ export class SimulatedNetwork {
   private bind(process: Process, request: ListenRequest): SimulatedListener | NetworkError {
     const { host } = process;
     const { address } = request;
+    const isShared = request.isPortShared === true;
     if (address.kind === "unix") {
+      if (isShared) return listenError("EINVAL", address);
       if (host.listeners.has(address.path)) return listenError("EADDRINUSE", address);
       return this.keep(host, address.path, {
         process,
@@ -222,10 +224,13 @@ export class SimulatedNetwork {
       if (!("host" in place)) return listenError("ENOTFOUND", address);
       if (place.host !== host) return listenError("EADDRNOTAVAIL", address);
     }
-    if (address.port !== 0 && isTaken(host, address.port)) return listenError("EADDRINUSE", address);
+    const holder = host.listeners.get(`:${address.port}`);
+    const mayShare = isShared && holder?.request.isPortShared === true;
+    if (holder !== undefined && !mayShare) return listenError("EADDRINUSE", address);
     const port = address.port === 0 ? host.ephemeralPort((candidate) => isTaken(host, candidate)) : address.port;
     const bound: SocketAddress = { kind: "tcp", host: address.host, port };
-    return this.keep(host, `:${port}`, { process, address: bound, isLoopback, request, waiting: 0, isClosed: false });
+    const key = holder === undefined ? `:${port}` : host.sharedKey(port);
+    return this.keep(host, key, { process, address: bound, isLoopback, request, waiting: 0, isClosed: false });
   }
 
   private keep(host: Host, key: string, listener: SimulatedListener): SimulatedListener {
@@ -238,14 +243,16 @@ export class SimulatedNetwork {
   private listenerPort(process: Process, listener: SimulatedListener): Listener {
     const { host } = process;
     const { address } = listener;
-    const key = address.kind === "unix" ? address.path : `:${address.port}`;
     return {
       address,
       close: () =>
         new Promise((resolve) => {
-          listener.isClosed = true;
-          if (host.listeners.get(key) === listener) host.listeners.delete(key);
-          afterIo(process, resolve);
+          // Behind those that the kernel has made and the process has not taken, as on a real listener.
+          afterIo(process, () => {
+            listener.isClosed = true;
+            host.unlisten(listener);
+            resolve();
+          });
         }),
     };
   }
@@ -279,9 +286,15 @@ export class SimulatedNetwork {
   }
 }
 
-function findListener(to: Host, address: SocketAddress, isLoopback: boolean): SimulatedListener | undefined {
+/** Where connection `id` goes: of several listeners that share the port, to one by the connection, as the kernel's hash does. */
+function findListener(
+  to: Host,
+  address: SocketAddress,
+  isLoopback: boolean,
+  id: number,
+): SimulatedListener | undefined {
   if (address.kind === "unix") return to.listeners.get(address.path);
-  const listener = to.listeners.get(`:${address.port}`);
+  const listener = to.listenerOf(address.port, id);
   return listener?.isLoopback === true && !isLoopback ? undefined : listener;
 }
 

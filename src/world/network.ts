@@ -92,12 +92,20 @@ export interface Socket {
 export interface Listener {
   /** Where it listens, with the port the system chose if 0 was asked for. */
   readonly address: SocketAddress;
-  /** Accepts no more; accepted sockets live on. Resolves when the address is free. */
+  /**
+   * Accepts who had connected before, then no more; accepted sockets live on. Resolves when the address is free. Who connects in the same
+   * instant may be refused or reset.
+   */
   close(): Promise<void>;
 }
 
 export interface ListenRequest {
   readonly address: SocketAddress;
+  /**
+   * Others may listen on this port too, if they say so as well (SO_REUSEPORT): each connection goes to one of them. Default false. Unix
+   * paths and systems without it refuse.
+   */
+  readonly isPortShared?: boolean | undefined;
   readonly tls: ServerTlsOptions | undefined;
   /** ALPN protocols offered, most wanted first. */
   readonly alpn: readonly string[];

@@ -49,6 +49,7 @@ import {
   NAME_INTEGRITY,
   NAME_NOT_RUN,
   NAME_PUSHBACK,
+  NAME_RESUME_TOKEN,
   nameChecksum,
   RAW_CHECKSUM,
 } from "./names.ts";
@@ -98,6 +99,8 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
   /** Metadata of the response headers; undefined until they have come, and for an answer that is trailers only. */
   header: Pairs | undefined;
   trailer: Pairs | undefined;
+  /** What its trailers say of where another call can go on. */
+  resumeToken: Uint8Array | undefined;
   hasAnswered: boolean;
   isEnded: boolean;
   /** The one reply of a call that has one, and how many came. */
@@ -144,6 +147,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
     this.stream = undefined;
     this.header = undefined;
     this.trailer = undefined;
+    this.resumeToken = undefined;
     this.hasAnswered = false;
     this.isEnded = false;
     this.reply = undefined;
@@ -317,6 +321,9 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
           break;
         case NAME_CHECKSUM:
           this.#said = this.#said === undefined ? readChecksumText(field.value) : CHECKSUM_UNREADABLE;
+          break;
+        case NAME_RESUME_TOKEN:
+          if (ends) this.resumeToken = textToBinary(field.value);
           break;
         case NAME_GRPC_ACCEPT_ENCODING:
           break;

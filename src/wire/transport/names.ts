@@ -5,6 +5,9 @@ import { acceptEncoding } from "../grpc/compression.ts";
 import { FIRST_OWN_NAME, FieldNames } from "../http2/field.ts";
 import { FieldName, FieldToken } from "../http2/hpack-encoder.ts";
 
+/** In trailers with `grpc-status: 0`: from where another call can go on with this stream. */
+export const RESUME_TOKEN_NAME = "holdfast-resume-bin";
+
 const OWN_NAMES = [
   "content-type",
   "grpc-status",
@@ -24,7 +27,7 @@ const OWN_NAMES = [
   "holdfast-not-run",
   "holdfast-integrity",
   "holdfast-crc",
-  "holdfast-reason",
+  RESUME_TOKEN_NAME,
 ] as const;
 
 export const NAME_CONTENT_TYPE: number = FIRST_OWN_NAME;
@@ -45,7 +48,7 @@ export const NAME_REPEAT: number = FIRST_OWN_NAME + 14;
 export const NAME_NOT_RUN: number = FIRST_OWN_NAME + 15;
 export const NAME_INTEGRITY: number = FIRST_OWN_NAME + 16;
 export const NAME_CHECKSUM: number = FIRST_OWN_NAME + 17;
-export const NAME_REASON: number = FIRST_OWN_NAME + 18;
+export const NAME_RESUME_TOKEN: number = FIRST_OWN_NAME + 18;
 
 /** Positions among the raw names: their values stay bytes. */
 export const RAW_TIMEOUT = 0;

@@ -1,6 +1,7 @@
 /**
  * Hot path: a server's connection to one client: preface and SETTINGS in time, calls handed to the router, drain in two steps.
  */
+import { failure } from "../../call/error.ts";
 import type { NetworkError, Socket } from "../../world/network.ts";
 import type { FieldSection } from "../http2/field.ts";
 import { NO_ERROR, STREAM_ID_MAX } from "../http2/frame.ts";
@@ -29,6 +30,8 @@ const WINDOW_PROGRESS_BYTES = 16_384;
 const MUCH_QUEUED_BYTES = 262_144;
 const MUCH_QUEUED_MS = 30_000;
 const LITTLE_QUEUED_MS = 600_000;
+/** So many calls with unsent answers are noted before those that have been sent are left out. */
+const UNSENT_KEPT_MIN = 16;
 /** Silence after which a client is asked by a PING whether it is there, and how long its answer may take. */
 const SILENCE_MS = 330_000;
 const PING_TIMEOUT_MS = 20_000;
@@ -47,6 +50,18 @@ export class ServerConnection extends Connection {
   readonly #watch: Watch;
   #isDraining: boolean;
   #drainPing: number;
+  /** Told once, when the client knows the last call that is taken, or is gone. */
+  #onSaid: (() => void) | undefined;
+  /** Handlers know of the end: their `call.draining` has fired. */
+  #isDrainTold: boolean;
+  /** Of the calls whose handlers asked for one. */
+  #drainSignals: Map<Http2Stream, AbortController> | undefined;
+  /** Calls whose handlers have ended, with answers of which a part had not left then. */
+  #unsent: ServerExchange[] | undefined;
+  #unsentKept: number;
+  /** How long it may drain once it is old, and who ends what is left then. */
+  #graceMs: number;
+  #onGraceOver: (() => void) | undefined;
   // What the one timer waits for: when to look, Infinity for never. Setting one to Infinity costs nothing.
   #startDueMs: number;
   #drainDueMs: number;
@@ -54,6 +69,8 @@ export class ServerConnection extends Connection {
   #writeDueMs: number;
   #windowDueMs: number;
   #silenceDueMs: number;
+  #ageDueMs: number;
+  #graceDueMs: number;
   /** The stream whose header block is open; 0 for none. */
   #openBlockId: number;
   /** Since when replies have not moved, and what had been sent then. */
@@ -69,12 +86,21 @@ export class ServerConnection extends Connection {
     this.#owner = owner;
     this.#isDraining = false;
     this.#drainPing = 0;
+    this.#onSaid = undefined;
+    this.#isDrainTold = false;
+    this.#drainSignals = undefined;
+    this.#unsent = undefined;
+    this.#unsentKept = UNSENT_KEPT_MIN;
+    this.#graceMs = Infinity;
+    this.#onGraceOver = undefined;
     this.#startDueMs = this.receivedAtMs + HANDSHAKE_TIMEOUT_MS;
     this.#drainDueMs = Infinity;
     this.#headersDueMs = Infinity;
     this.#writeDueMs = Infinity;
     this.#windowDueMs = Infinity;
     this.#silenceDueMs = Infinity;
+    this.#ageDueMs = Infinity;
+    this.#graceDueMs = Infinity;
     this.#openBlockId = 0;
     this.#windowSinceMs = 0;
     this.#windowSentBytes = 0;
@@ -102,21 +128,58 @@ export class ServerConnection extends Connection {
     // An accepted socket is open from the start.
   }
 
+  /** The calls whose handlers have ended, and of whose answers a part has not left. */
+  unsent(): ServerExchange[] {
+    return (this.#unsent ?? []).filter(({ stream }) => !stream.isClosed);
+  }
+
   /** The handler of this stream has ended. */
   release(stream: Http2Stream): void {
+    const exchange = stream.owner;
     this.engine.release(stream);
+    if (!stream.isClosed && exchange instanceof ServerExchange) this.#noteUnsent(exchange);
+    if (this.#drainSignals !== undefined) this.#drainSignals.delete(stream);
     if (this.engine.output.length > 0) this.scheduleFlush();
     if (this.#isDraining) this.#endIfDrained();
   }
 
-  /** Announces the end, and ends when the last call has (RFC 9113 6.8, in two steps so that calls underway are not lost). */
-  drain(): void {
-    if (this.#isDraining || this.isClosed) return;
-    this.#isDraining = true;
-    this.engine.goAway(NO_ERROR, STREAM_ID_MAX, "drain");
-    this.#drainPing = this.sendPing();
-    this.#drainDueMs = this.runtime.world.clock.monotonicMs() + DRAIN_PING_MS;
-    this.#lookAt(this.#drainDueMs);
+  /**
+   * Announces the end, and ends when the last call has (RFC 9113 6.8, in two steps so that calls underway are not lost). `said` is called
+   * once, when the client has been told which call is the last one, or is gone. Handlers are not told: {@link tellDraining} is for that.
+   */
+  drain(said?: () => void): void {
+    if (!this.#isDraining && !this.isClosed) this.#announce("drain");
+    // One that drains already, for its age, may have said it all.
+    if (this.isClosed || this.#drainPing === 0) said?.();
+    else this.#onSaid = said;
+  }
+
+  /** Fires `draining` of all calls here, and of those that still come. */
+  tellDraining(): void {
+    if (this.#isDrainTold) return;
+    this.#isDrainTold = true;
+    const signals = this.#drainSignals;
+    this.#drainSignals = undefined;
+    if (signals !== undefined) for (const signal of signals.values()) signal.abort(drainReason());
+  }
+
+  /** Fires when this connection drains, for the call on this stream until it is released. */
+  drainingOf(stream: Http2Stream): AbortSignal {
+    const controller = new AbortController();
+    if (this.#isDrainTold) controller.abort(drainReason());
+    else if (stream.owner !== undefined) (this.#drainSignals ??= new Map()).set(stream, controller);
+    return controller.signal;
+  }
+
+  /**
+   * Drains it when it is so old (gRFC A9), so that its client dials again and may come out elsewhere. Handlers are told by `draining`;
+   * `graceOver` is called if it has not ended so long after.
+   */
+  limitAge(ageMs: number, graceMs: number, graceOver: () => void): void {
+    this.#graceMs = graceMs;
+    this.#onGraceOver = graceOver;
+    this.#ageDueMs = this.runtime.world.clock.monotonicMs() + ageMs;
+    this.#lookAt(this.#ageDueMs);
   }
 
   /** The timer: something may be due. */
@@ -133,6 +196,12 @@ export class ServerConnection extends Connection {
     }
     if (this.isClosed) return;
     if (nowMs >= this.#drainDueMs) this.#drainSecond();
+    if (nowMs >= this.#ageDueMs) this.#grewOld(nowMs);
+    if (nowMs >= this.#graceDueMs) {
+      this.#graceDueMs = Infinity;
+      this.#onGraceOver?.();
+    }
+    if (this.isClosed) return;
     if (nowMs >= this.#silenceDueMs) this.#lookAtSilence(nowMs);
     if (!this.isClosed) this.#lookAt(this.#nextDueMs());
   }
@@ -187,6 +256,7 @@ export class ServerConnection extends Connection {
 
   protected connectionClosed(_text: string, _error: NetworkError | undefined): void {
     this.runtime.wheel.cancel(this.#watch);
+    this.#said();
   }
 
   protected override socketClosed(): void {
@@ -241,7 +311,26 @@ export class ServerConnection extends Connection {
       this.#writeDueMs,
       this.#windowDueMs,
       this.#silenceDueMs,
+      this.#ageDueMs,
+      this.#graceDueMs,
     );
+  }
+
+  #announce(why: string): void {
+    this.#isDraining = true;
+    this.#ageDueMs = Infinity;
+    this.engine.goAway(NO_ERROR, STREAM_ID_MAX, why);
+    this.#drainPing = this.sendPing();
+    this.#drainDueMs = this.runtime.world.clock.monotonicMs() + DRAIN_PING_MS;
+    this.#lookAt(this.#drainDueMs);
+  }
+
+  #grewOld(nowMs: number): void {
+    this.#ageDueMs = Infinity;
+    if (this.#isDraining) return;
+    this.#graceDueMs = nowMs + this.#graceMs;
+    this.#announce("max_age");
+    this.#onSaid = () => this.tellDraining();
   }
 
   /** Every call that the client had sent when it read the first GOAWAY has arrived by now. */
@@ -250,7 +339,21 @@ export class ServerConnection extends Connection {
     this.#drainDueMs = Infinity;
     this.engine.goAway(NO_ERROR, this.engine.lastPeerId, "drain");
     this.scheduleFlush();
+    this.#said();
     this.#endIfDrained();
+  }
+
+  #said(): void {
+    const said = this.#onSaid;
+    this.#onSaid = undefined;
+    said?.();
+  }
+
+  #noteUnsent(exchange: ServerExchange): void {
+    this.#unsent ??= [];
+    if (this.#unsent.push(exchange) < this.#unsentKept) return;
+    this.#unsent = this.unsent();
+    this.#unsentKept = Math.max(UNSENT_KEPT_MIN, 2 * this.#unsent.length);
   }
 
   #endIfDrained(): void {
@@ -272,4 +375,8 @@ class Watch extends WheelEntry {
   expired(nowMs: number): void {
     this.#connection.expired(nowMs);
   }
+}
+
+function drainReason(): Error {
+  return failure({ code: "UNAVAILABLE", text: "the server takes no more calls here", reason: "SERVER_DRAINING" });
 }
