@@ -1,6 +1,7 @@
 /**
  * Hot path: call ids and trace context as words, and their hex forms. A call id is 32 hex digits: 48 bits of wall time
- * in milliseconds, then 80 random bits; its mint time can be read from it. `traceparent` is W3C Trace Context level 1.
+ * in milliseconds, 16 bits of check, 64 random bits; its mint time can be read from it. The check tells it from a key of the caller's own
+ * that is 32 hex digits too (an MD5, a UUID), in which there is no time to be read. `traceparent` is W3C Trace Context level 1.
  */
 import type { World } from "../world/world.ts";
 import type { TraceWords } from "./scope.ts";
@@ -100,14 +101,29 @@ export function hexOf(word: number): string {
   return (word >>> 0).toString(16).padStart(8, "0");
 }
 
-/** Makes a new id: 48 bits of wall time, 80 of chance. */
+/** Makes a new id: 48 bits of wall time, 16 of check, 64 of chance. */
 export function mintCallId(world: World, into: IdWords): void {
   const wallMs = world.clock.wallMs();
   const high = Math.floor(wallMs / 65_536);
   into.id0 = high | 0;
-  into.id1 = ((wallMs - high * 65_536) << 16) | (world.random.uint32() & 0xffff);
   into.id2 = world.random.uint32() | 0;
   into.id3 = world.random.uint32() | 0;
+  const low = (wallMs - high * 65_536) & 0xffff;
+  into.id1 = (low << 16) | checkOf(into.id0, low, into.id2, into.id3);
+}
+
+/** When an id was minted, in milliseconds since 1970 by its maker's clock; undefined for one that {@link mintCallId} has not made. */
+export function mintedMsOf({ id0, id1, id2, id3 }: IdWords): number | undefined {
+  const low = id1 >>> 16;
+  return (id1 & 0xffff) === checkOf(id0, low, id2, id3) ? (id0 >>> 0) * 65_536 + low : undefined;
+}
+
+/** 16 bits that follow from the rest (the finalizer of MurmurHash3 over its words). */
+function checkOf(id0: number, low: number, id2: number, id3: number): number {
+  let h = id0 ^ Math.imul(low, 0x9e3779b1) ^ Math.imul(id2, 0x85ebca6b) ^ Math.imul(id3, 0xc2b2ae35);
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) & 0xffff;
 }
 
 export function writeCallId(out: Buffer, at: number, words: IdWords): void {

@@ -21,6 +21,8 @@ export class CallAttempt extends ClientAttempt implements Outstanding {
   observed: Fault | undefined = undefined;
   /** A connection has died under its call before: no other such call is sent to the same peer meanwhile. */
   isMarked: boolean = false;
+  /** A server with another store of first answers is to refuse it. */
+  storeId: string | undefined = undefined;
   isOutstanding: boolean = false;
   outstandingPrevious: Outstanding | undefined = undefined;
   outstandingNext: Outstanding | undefined = undefined;

@@ -22,6 +22,7 @@ import {
   encodingTokens,
   methodPost,
   nameCallId,
+  nameDedup,
   nameTimeout,
   nameTraceparent,
   repeatNo,
@@ -45,6 +46,7 @@ const ENCODING_LIST_BYTES = 53;
 const PRIORITY_LIST_BYTES = 58;
 const REPEAT_LIST_BYTES = 112;
 const TOKEN_LIST_BYTES = 52;
+const STORE_LIST_BYTES = 46;
 const scratch: Buffer = Buffer.alloc(64);
 const NO_PAIRS: readonly (string | Uint8Array)[] = [];
 
@@ -122,7 +124,8 @@ export abstract class CallBase extends WheelEntry implements IdWords, TraceWords
   headBytesMax(given: unknown): number {
     const attempt = given as CallAttempt;
     const own = this.pairs.length === 0 ? 0 : pairsBytesMax(this.pairs);
-    return HEAD_BYTES + this.#ownTextBytes(attempt) + own + (attempt.token === undefined ? 0 : 32);
+    const names = (attempt.token === undefined ? 0 : 32) + (attempt.storeId === undefined ? 0 : 32);
+    return HEAD_BYTES + this.#ownTextBytes(attempt) + own + names;
   }
 
   /** The texts of the headers that have no bound of their own. */
@@ -132,6 +135,7 @@ export abstract class CallBase extends WheelEntry implements IdWords, TraceWords
       this.method.pathBytes +
       attempt.peer.authority.value.length +
       (key === undefined ? 0 : key.length) +
+      (attempt.storeId === undefined ? 0 : attempt.storeId.length) +
       (attempt.token === undefined ? 0 : attempt.token.length)
     );
   }
@@ -144,6 +148,7 @@ export abstract class CallBase extends WheelEntry implements IdWords, TraceWords
     if (this.channel.requestEncoding !== undefined) bytes += ENCODING_LIST_BYTES;
     if (this.priority !== "normal") bytes += PRIORITY_LIST_BYTES;
     if (attempt.number > 1 || !this.mayRepeat) bytes += REPEAT_LIST_BYTES;
+    if (attempt.storeId !== undefined) bytes += STORE_LIST_BYTES;
     return attempt.token === undefined ? bytes : bytes + TOKEN_LIST_BYTES;
   }
 
@@ -183,6 +188,7 @@ export abstract class CallBase extends WheelEntry implements IdWords, TraceWords
     } else if (!this.mayRepeat) {
       at = encoder.token(repeatNo, out, at);
     }
+    if (attempt.storeId !== undefined) at = encoder.literalText(nameDedup, attempt.storeId, out, at);
     if (attempt.token !== undefined) at = encoder.sensitive("authorization", `Bearer ${attempt.token}`, out, at);
     if (this.pairs.length > 0) at = encodePairs(encoder, this.pairs, out, at);
     return at;

@@ -9,6 +9,7 @@ import { ANSWER_CODES } from "../policy/recover/attempts.ts";
 import type { CallAttempt } from "./call-attempt.ts";
 import type { ClientCall } from "./client-call.ts";
 import type { ClientMethod } from "./client-method.ts";
+import type { OncePlace } from "./once-place.ts";
 
 /** What every failure of the call tells. */
 export function factsOf(call: ClientCall): {
@@ -34,12 +35,32 @@ export function errorOf(call: ClientCall, attempt: CallAttempt, code: Code, isBu
     code,
     text: isBudgetEmpty && attempt.text === "" ? "the budget for repeats was empty" : attempt.text,
     reason: isBudgetEmpty ? "BUDGET_EMPTY" : attempt.reason,
-    // What the last attempt did not do, an earlier one may have done.
-    reached: attempt.reached === "no" && call.counted > 0 ? "maybe" : attempt.reached,
+    reached: isDoubtful(call, attempt) ? "maybe" : attempt.reached,
     metadata: attempt.trailer === undefined ? undefined : metadataFromPairs(attempt.trailer),
     details: attempt.details,
     retryAfterMs: attempt.retryAfterMs,
     cause: attempt.cause,
+  });
+}
+
+/** A server that cannot tell knows no more than we do; and what the last attempt did not do, an earlier one may have done. */
+function isDoubtful(call: ClientCall, attempt: CallAttempt): boolean {
+  if (attempt.reason === "OUTCOME_UNKNOWN") return true;
+  return attempt.reached === "no" && (call.counted > 0 || call.once !== undefined);
+}
+
+/** A `once` call may have been done, and there is nobody to ask. `why`: in words. */
+export function outcomeUnknown(call: ClientCall, { peer, cause }: OncePlace, why: string): RpcError {
+  const isOwnKey = call.options?.idempotencyKey !== undefined;
+  const key = isOwnKey ? "the same idempotencyKey" : "this error's callId as idempotencyKey";
+  const failed = cause === undefined ? "" : ` (${cause.message})`;
+  return failure({
+    ...factsOf(call),
+    code: "ABORTED",
+    text: `${peer.address} may have done it${failed}, and ${why}; ${key} may be used later`,
+    reason: "OUTCOME_UNKNOWN",
+    reached: "maybe",
+    cause,
   });
 }
 
@@ -61,5 +82,5 @@ export function endedByCaller({ reason }: RpcError): boolean {
 
 /** The service's answer to a caller who asked for the wrong thing: no failure of the service. */
 export function isAnswerCode({ code, reason }: RpcError): boolean {
-  return reason === undefined && (ANSWER_CODES & (1 << codeNumber(code))) !== 0;
+  return (reason === undefined || reason === "KEY_CONFLICT") && (ANSWER_CODES & (1 << codeNumber(code))) !== 0;
 }

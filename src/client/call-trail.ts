@@ -77,7 +77,7 @@ export class CallTrail {
       deadlineMs: call.deadlineMs - call.createdMs,
       phasesMs: this.#phasesOf(call, attempts, error?.code ?? "OK", tookMs),
       attempts,
-      savedBy: error === undefined ? savedBy(attempts, winner?.why) : undefined,
+      savedBy: error === undefined ? savedBy(attempts, winner?.attempt) : undefined,
       verdict: error?.verdict ?? goodVerdict(attempts, tookMs),
     });
   }
@@ -102,9 +102,10 @@ export class CallTrail {
   }
 }
 
-function savedBy(attempts: readonly AttemptRecord[], winner: AttemptWhy | undefined): SavedBy | undefined {
-  if (winner === "hedge") return "hedge";
-  return attempts.some(hasFailed) ? "retry" : undefined;
+function savedBy(attempts: readonly AttemptRecord[], winner: CallAttempt | undefined): SavedBy | undefined {
+  if (winner?.why === "hedge") return "hedge";
+  if (!attempts.some(hasFailed)) return undefined;
+  return winner?.isDeduplicated === true ? "dedup" : "retry";
 }
 
 /** One that succeeded may have a fault too: what was only observed. */

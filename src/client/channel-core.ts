@@ -449,6 +449,13 @@ export class ChannelCore implements PickGate<ClientPeer> {
     return this.#balancer.pick(nowMs, excluded);
   }
 
+  /** Whether this peer takes a call now, whatever is thought of it. */
+  mayTake(peer: ClientPeer, nowMs: number, isLong: boolean): boolean {
+    this.#isLongPick = isLong;
+    this.#mayProve = true;
+    return this.admits(peer, nowMs);
+  }
+
   /** Without opinions, caps and pushback: the next that is connected, as plain gRPC's round robin has it. */
   #plainPick(nowMs: number, excluded: readonly ClientPeer[] | undefined): ClientPeer | undefined {
     const { peers } = this;

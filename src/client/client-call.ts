@@ -14,6 +14,7 @@ import type { Reason } from "../call/reason.ts";
 import { type CallScope, type ScopeChild, scopes } from "../call/scope.ts";
 import { decideRepeat, type FailedAttempt, isOverload, mayCopy, type Repeat } from "../policy/recover/attempts.ts";
 import { backoffDelayMs } from "../policy/recover/backoff.ts";
+import { meaningOfOnce, type OnceMeaning } from "../policy/recover/once.ts";
 import {
   askAgainMs,
   attemptsMaxWithCopies,
@@ -28,12 +29,13 @@ import { type AttemptWhy, CallAttempt } from "./call-attempt.ts";
 import { CallBase } from "./call-base.ts";
 import { faultOf } from "./attempt-fault.ts";
 import { noteAnswer, noteFailure, noteLate, noteSuccess, tellEnd } from "./attempt-notes.ts";
-import { endedByCaller, errorOf, factsOf, isAnswerCode, whereText } from "./call-error.ts";
+import { endedByCaller, errorOf, factsOf, isAnswerCode, outcomeUnknown, whereText } from "./call-error.ts";
 import { CallTrail } from "./call-trail.ts";
 import type { ChannelCore, NoPeer } from "./channel-core.ts";
 import type { ClientMethod } from "./client-method.ts";
 import type { ClientPeer } from "./client-peer.ts";
 import type { ConnectionWatch } from "./connection-watch.ts";
+import { OncePlace } from "./once-place.ts";
 import type { CallOptions } from "./options.ts";
 import { suffer } from "./ordeal.ts";
 import { isKnownGood, isQuarantined, noteGood, poisonError, suspectPoison } from "./poison-mark.ts";
@@ -42,6 +44,8 @@ import { isKnownGood, isQuarantined, noteGood, poisonError, suspectPoison } from
 const PLACE_TIMEOUT_MS = 10_000;
 /** A call under which a connection has died waits so long for a peer that has no other such call. */
 const ALONE_MS = 250;
+/** A call that waits for the one peer that can tell whether it was done looks for it so often. */
+const PLACE_LOOK_MS = 25;
 
 /** An attempt whose token is being asked for. It counts as in flight. */
 interface PendingStart {
@@ -67,6 +71,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   /** The attempt that ended last, or ended the call. */
   last: CallAttempt | undefined = undefined;
   faults: Fault[] | undefined = undefined;
+  /** Of effect once, and perhaps done there: it goes nowhere else. */
+  once: OncePlace | undefined = undefined;
   /** What its record is made from; only if somebody listens. */
   readonly trail: CallTrail | undefined;
   /** Peers that an attempt was started on: others come first. */
@@ -220,7 +226,12 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   place(nowMs: number): void {
     const { channel } = this;
     channel.start();
-    if (this.isOver || !this.#passesThrottle(nowMs, this.#why)) return;
+    if (this.isOver) return;
+    if (this.once !== undefined) {
+      this.#placeOnce(this.once, nowMs);
+      return;
+    }
+    if (!this.#passesThrottle(nowMs, this.#why)) return;
     const peer = channel.pick(nowMs, this.#excluded(nowMs), this.isReplyStream, this.policy.gate);
     if (peer !== undefined) {
       this.startOn(peer);
@@ -235,6 +246,30 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.#placeByMs = nowMs + PLACE_TIMEOUT_MS;
     channel.wait(this);
     this.rearm();
+  }
+
+  /** The same for a call that may have been done already: only where that is known. Others that wait are not held up by it. */
+  #placeOnce(once: OncePlace, nowMs: number): void {
+    const { channel } = this;
+    const closed = channel.isClosed ? channel.hopeless(true) : undefined;
+    if (closed !== undefined || !once.isAnywhere(channel, this.#unfit)) {
+      this.unplaced(closed ?? { reason: "OUTCOME_UNKNOWN", text: once.whyNowhere() });
+      return;
+    }
+    const isLong = this.isReplyStream;
+    let peer = once.pick(channel, nowMs, this.#tried, isLong);
+    if (peer === undefined && nowMs >= this.#backAtMs) peer = once.pick(channel, nowMs, this.#unfit, isLong);
+    if (peer !== undefined) {
+      if (this.#passesThrottle(nowMs, this.#why)) this.startOn(peer);
+      return;
+    }
+    if (!this.policy.waitForReady) {
+      this.unplaced({ reason: "OUTCOME_UNKNOWN", text: "the peer that can tell takes no call now" });
+      return;
+    }
+    this.isDelayed = true;
+    this.#placeByMs = Math.min(this.#placeByMs, nowMs + PLACE_TIMEOUT_MS);
+    this.#pause(nowMs + PLACE_LOOK_MS);
   }
 
   /** A peer for a call that waits: one that was not tried; one that was, if no other takes it now. */
@@ -285,6 +320,10 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
           ? "RESOURCE_EXHAUSTED"
           : "UNAVAILABLE";
     this.#cancelAttempts(undefined);
+    if (this.once !== undefined && why.reason !== "CLIENT_CLOSED") {
+      this.#finish(outcomeUnknown(this, this.once, why.text));
+      return;
+    }
     this.#finish(
       failure({
         ...factsOf(this),
@@ -351,12 +390,17 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const { state } = this.method;
     const isFirst = this.attempts === 0 && !this.isDelayed;
     const nowMs = isFirst ? this.createdMs : channel.nowMs();
-    const connection = peer.link.take(nowMs, this.isReplyStream);
+    const { once } = this;
+    const connection =
+      once === undefined
+        ? peer.link.take(nowMs, this.isReplyStream)
+        : once.connectionOf(peer, nowMs, this.isReplyStream);
     if (connection === undefined) {
       if (this.#inFlight === 0) this.place(nowMs);
       return false;
     }
     const attempt = new CallAttempt(this, connection, this.attempts + 1, peer, state, why, token);
+    if (once !== undefined) attempt.storeId = once.store?.id;
     if (this.pairs.length > 0 || token !== undefined) {
       // A call that has nothing long of its own is within every limit that a peer is known to have.
       const listBytesMax = connection.engine.peer.headerListBytesMax;
@@ -392,7 +436,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (this.#inFlight > 0) return;
     (this.#unfit ??= []).push(peer);
     (this.#tried ??= []).push(peer);
-    if (this.channel.hasOther(this.#unfit)) {
+    if (this.once !== undefined || this.channel.hasOther(this.#unfit)) {
       this.place(nowMs);
       return;
     }
@@ -590,6 +634,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       channel.token !== undefined &&
       !this.#hasRefreshed &&
       isBeforeHandler(attempt, info.effect);
+    // A kept answer is the same each time it is asked for.
+    const isFinal = info.effect === "once" && !isExpiredToken && this.#meaningOf(attempt, code) === "answer";
     const repeat = this.#switched(attempt, {
       code,
       reached: isExpiredToken ? "no" : attempt.reached,
@@ -601,10 +647,11 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       attemptsMax: this.policy.attemptsMax,
       unreached: this.#unreached,
       peers: channel.peers.length,
-      canSendAgain: this.canSendAgain && !this.#isStopped && !channel.isClosed,
+      canSendAgain: this.canSendAgain && !this.#isStopped && !channel.isClosed && !isFinal,
       mayRepeat: this.mayRepeat,
       marks: this.#marks,
-      isDeduplicated: false,
+      // Whether a server is left that has its store is asked below.
+      isDeduplicated: this.once !== undefined,
     });
     if (repeat === "poison") {
       suspectPoison(this, nowMs);
@@ -617,7 +664,12 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const isFromHandler = attempt.reached === "yes" && attempt.fault === "status";
     if (this.#inFlight > 0 && !isAnswer(code, isFromHandler, this.policy.codes)) return;
     const isWanted = repeat === "free" || repeat === "charged";
-    const isBack = !isExpiredToken && !channel.hasOther(this.#tried);
+    if (isWanted && this.once?.isAnywhere(channel, this.#unfit) === false) {
+      this.last = attempt;
+      this.unplaced({ reason: "OUTCOME_UNKNOWN", text: this.once.whyNowhere() });
+      return;
+    }
+    const isBack = !isExpiredToken && !this.#hasOther();
     const delayMs = isWanted ? this.#delayBefore(attempt, code, isBack, nowMs) : 0;
     // What could go out only after the deadline would hide the server's own answer.
     const isInTime = delayMs === 0 || nowMs + delayMs < this.deadlineMs;
@@ -632,6 +684,30 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.#isRefreshDue = isExpiredToken;
     if (isBack) this.#tried = this.#unfit?.slice();
     this.#repeat(attempt, delayMs, nowMs);
+  }
+
+  /** What a failed attempt says of a call of effect once; if that may have been done, where is remembered. */
+  #meaningOf(attempt: CallAttempt, code: Code): OnceMeaning {
+    const { reason, reached, announced, retryAfterMs } = attempt;
+    const meaning = meaningOfOnce({
+      code,
+      reason,
+      reached,
+      isAnswered: attempt.fault === "status",
+      announced,
+      heard: attempt.connection.dedup,
+      isBound: attempt.storeId !== undefined,
+      isRepeat: this.once !== undefined,
+      retryAfterMs,
+    });
+    if (meaning === "ambiguous") this.once ??= new OncePlace(attempt, errorOf(this, attempt, code, false));
+    return meaning;
+  }
+
+  /** A peer is connected that was not tried and may be. */
+  #hasOther(): boolean {
+    const { channel, once } = this;
+    return once === undefined ? channel.hasOther(this.#tried) : once.isElsewhere(channel, this.#tried);
   }
 
   /** How long to wait before a repeat: as the server asks; after a backoff where it goes back to a tried peer, or to an overloaded service. */
@@ -700,8 +776,13 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       this.place(nowMs);
       return;
     }
-    this.#backoffUntilMs = nowMs + delayMs;
-    this.#hold = channel.runtime.world.timers.hold();
+    this.#pause(nowMs + delayMs);
+  }
+
+  /** Looks for a peer again at that time. */
+  #pause(untilMs: number): void {
+    this.#backoffUntilMs = untilMs;
+    this.#hold = this.channel.runtime.world.timers.hold();
     this.#park();
     this.rearm();
   }

@@ -1,6 +1,7 @@
 /**
  * Hot path: one peer as its channel sees it: the way to it, its load, and the opinions of it.
  */
+import { type DedupStore, isSameStore } from "../call/dedup.ts";
 import type { Peer } from "../call/peer.ts";
 import { CallCounters } from "../observe/counters.ts";
 import { Candidate } from "../policy/balance/candidate.ts";
@@ -44,6 +45,8 @@ export class ClientPeer extends Candidate implements LinkOwner {
   /** Attempts here of calls under which a connection has died before: one at most, as long as that can be waited for. */
   marked: number;
   hasBeenReady: boolean;
+  /** The store of first answers that its last connection announced which has ended. */
+  #endedStore: DedupStore | undefined;
   /** When it came to be known, for rates. */
   readonly sinceMs: number;
   #vote: HealthVote;
@@ -67,6 +70,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
     this.isSuspect = false;
     this.marked = 0;
     this.hasBeenReady = false;
+    this.#endedStore = undefined;
     this.sinceMs = nowMs;
     this.#vote = "absent";
     this.#wasLost = false;
@@ -130,6 +134,16 @@ export class ClientPeer extends Candidate implements LinkOwner {
   /** Those that are left may all be silent. If none is, `linkLost` comes. */
   #oneLess(): void {
     if (this.#isAnyOpen) this.refresh();
+  }
+
+  /** What its newest connection says, of those that were answered on, of where it keeps first answers; undefined: nothing was answered yet. */
+  get lastStore(): DedupStore | undefined {
+    return this.link.connections.findLast(({ dedup }) => dedup !== undefined)?.dedup ?? this.#endedStore;
+  }
+
+  /** It shares this store of first answers, as it has said itself. */
+  hasAnnounced(store: DedupStore): boolean {
+    return isSameStore(this.#endedStore, store) || this.link.connections.some(({ dedup }) => isSameStore(dedup, store));
   }
 
   /** Asks what it says of itself, from now on. */
@@ -214,6 +228,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
     this.#oneLess();
   }
   connectionEnded(connection: ClientConnection, text: string, wasReady: boolean): void {
+    this.#endedStore = connection.dedup ?? this.#endedStore;
     (connection.watcher as ConnectionWatch | undefined)?.stop();
     this.health?.look();
     this.#oneLess();

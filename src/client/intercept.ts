@@ -12,6 +12,7 @@ import type { ChannelCore } from "./channel-core.ts";
 import type { ClientMethod } from "./client-method.ts";
 import { ClientStreamCall } from "./client-stream-call.ts";
 import { InterceptedClientCall } from "./intercepted-call.ts";
+import { type OncePlace, placeAfter } from "./once-place.ts";
 import type { CallOptions, ReplyInfo } from "./options.ts";
 import { ReplyStreamCall, type Stream } from "./reply-stream.ts";
 import { UnaryCall } from "./unary-call.ts";
@@ -24,6 +25,8 @@ interface Intercepted {
   readonly abort: AbortController;
   readonly call: InterceptedClientCall;
   executions: number;
+  /** Where an earlier execution of a `once` call may have been done: the next one asks there. */
+  once: OncePlace | undefined;
   /** What `onReply` is to be told: that of the last execution. */
   info: ReplyInfo | undefined;
   isTold: boolean;
@@ -110,7 +113,7 @@ function intercepted(
     deadlineMs: world.clock.monotonicMs() + timeoutMs,
     changes: [],
   });
-  return { core, method, id, abort, call, executions: 0, info: undefined, isTold: false };
+  return { core, method, id, abort, call, executions: 0, once: undefined, info: undefined, isTold: false };
 }
 
 function chain(state: Intercepted, interceptors: readonly Interceptor[]): Next {
@@ -160,10 +163,22 @@ async function executeUnary(state: Intercepted, intercepted: InterceptedClientCa
   const call = method.isRequestStream
     ? new ClientStreamCall(core, method, intercepted.requests(), options, nowMs)
     : new UnaryCall(core, method, await firstOf(intercepted.requests()), options, nowMs);
+  call.once = state.once;
   call.begin(state.id);
-  const message = await call.promise;
+  const message = await unaryReply(state, call);
   const done = Promise.resolve(outcomeOf(undefined, call.last, core.runtime.world.clock.monotonicMs() - nowMs));
   return new StreamReply([message], headerOf(call.last), done, []);
+}
+
+async function unaryReply(state: Intercepted, call: UnaryCall): Promise<unknown> {
+  try {
+    const message = await call.promise;
+    state.once = placeAfter(call, undefined);
+    return message;
+  } catch (error) {
+    state.once = placeAfter(call, error instanceof RpcError ? error : undefined);
+    throw error;
+  }
 }
 
 async function executeStream(state: Intercepted, intercepted: InterceptedClientCall): Promise<Reply> {
@@ -176,10 +191,12 @@ async function executeStream(state: Intercepted, intercepted: InterceptedClientC
   });
   const options = intercepted.optionsNow((info) => {
     state.info = info;
+    state.once = placeAfter(call, call.failure);
     queueMicrotask(() => settle(outcomeOf(call.failure, call.last, clock.monotonicMs() - nowMs)));
   });
   const request = method.isRequestStream ? intercepted.requests() : await firstOf(intercepted.requests());
   const call = new ReplyStreamCall(core, method, request, options, nowMs);
+  call.once = state.once;
   call.begin(state.id);
   call.watch();
   const header = await call.header;

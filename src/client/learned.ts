@@ -1,6 +1,7 @@
 /**
  * What running calls have shown of a method, for `$explain`: budget, overdue delay, throttle, and what the switches say.
  */
+import { type DedupStore, isSameStore, NO_STORE } from "../call/dedup.ts";
 import { mechanisms } from "../policy/protect/switches.ts";
 import type { ChannelCore } from "./channel-core.ts";
 import type { ClientMethod } from "./client-method.ts";
@@ -40,6 +41,7 @@ export function learnedOf(channel: ChannelCore, { state }: ClientMethod): readon
       why: "most peers became slower at once",
     });
   }
+  if (state.info.effect === "once") facts.push(repeatedWhere(channel));
   const refusedShare = state.refusedShare(nowMs);
   if (refusedShare > 0) {
     facts.push({
@@ -60,6 +62,22 @@ export function learnedOf(channel: ChannelCore, { state }: ClientMethod): readon
     facts.push({ layer: LAYER_OF[mechanism], path: mechanism, value: switched, why: "by createSwitches", isOn });
   }
   return facts;
+}
+
+/** Where a `once` call that may have reached a handler is repeated, as far as peers have said where they keep first answers. */
+function repeatedWhere({ peers }: ChannelCore): LearnedFact {
+  const heard = peers.map(({ lastStore }) => lastStore).filter((store) => store !== undefined);
+  const stores = heard.filter((store) => store !== NO_STORE);
+  const fact = (path: string, why: string): LearnedFact => ({ layer: "retry", path, value: "", why });
+  if (heard.length === 0) return fact("same connection only", "no peer has said yet where it keeps first answers");
+  if (stores.length === 0) return fact("only what never reached a handler", "its peers keep no first answers");
+  const words = [...new Set(stores.map(({ scope }) => scope))].join(" and ");
+  const shared = stores.some((store) => store.scope !== "process" && isShared(store, stores));
+  return fact(shared ? "peers of the same store" : "same peer only", `its dedup journal has scope ${words}`);
+}
+
+function isShared(store: DedupStore, stores: readonly DedupStore[]): boolean {
+  return stores.filter((other) => isSameStore(store, other)).length > 1;
 }
 
 function rounded(value: number): number {

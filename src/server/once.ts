@@ -6,6 +6,7 @@ import type { RpcError } from "../call/error.ts";
 import type { DedupClaim, DedupEntry, DedupStore } from "../durable/dedup-store.ts";
 import { payloadHashOf } from "../durable/payload-hash.ts";
 import type { MessageCodec } from "../schema/codec.ts";
+import { FieldToken } from "../wire/http2/hpack-encoder.ts";
 import type { Status } from "../wire/transport/server-exchange.ts";
 import type { Refusal } from "./refusal.ts";
 import { encodeKept } from "./kept-answer.ts";
@@ -38,14 +39,28 @@ const REFUSALS: Readonly<Record<"conflict" | "expired" | "unknown", Omit<Refusal
 
 export class Once {
   readonly store: DedupStore<unknown>;
+  /** What every answer says of the store (docs/wire.md); undefined until it is open. */
+  announcement: FieldToken | undefined;
+  #opening: Promise<void> | undefined;
 
   constructor(store: DedupStore<unknown>) {
     this.store = store;
+    this.announcement = undefined;
+    this.#opening = undefined;
   }
 
-  /** What the server announces: `<storeId> <scope>`. Known once the store is open. */
-  get announcement(): string {
-    return `${this.store.storeId} ${this.store.scope}`;
+  /** Opens the store, once. Rejects with an RpcError that names the file; then it is tried again. */
+  open(): Promise<void> {
+    this.#opening ??= this.store.open().then(
+      () => {
+        this.announcement = new FieldToken("holdfast-dedup", `${this.store.storeId} ${this.store.scope}`);
+      },
+      (error: unknown) => {
+        this.#opening = undefined;
+        throw error;
+      },
+    );
+    return this.#opening;
   }
 
   /** Asks the store. undefined: the request cannot be read, and the call has been ended for it. */
@@ -53,14 +68,16 @@ export class Once {
     const bytes = call.exchange.openRequest();
     if (bytes === undefined) return undefined;
     const { requestStart, requestEnd } = call.exchange;
-    return this.store.claim({
+    const key = {
       path: call.route.plan.info.path,
       principal: call.principal?.id ?? "",
       id: call.id,
       mintedMs: call.mintedMs,
       payloadHash: payloadHashOf(bytes.subarray(requestStart, requestEnd)),
       rerunUnknown: call.route.rerunsUnknown,
-    });
+    };
+    // A server without a door has opened nothing yet.
+    return this.announcement === undefined ? this.open().then(() => this.store.claim(key)) : this.store.claim(key);
   }
 }
 

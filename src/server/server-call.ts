@@ -3,7 +3,7 @@
  */
 import type { CodeOrOk } from "../call/code.ts";
 import { failure, RpcError } from "../call/error.ts";
-import { callIdText } from "../call/ids.ts";
+import { callIdText, mintedMsOf } from "../call/ids.ts";
 import type { Outcome } from "../call/interceptor.ts";
 import { appendMetadata, type Metadata, metadataFromPairs } from "../call/metadata.ts";
 import type { Principal } from "../call/principal.ts";
@@ -46,9 +46,9 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   id2: number;
   id3: number;
   idText: string | undefined;
-  /** The caller gave it an id, which says when it was made unless it is the caller's own key. */
+  /** The caller gave it an id; one of 32 hex digits stands in the words. */
   hasId: boolean;
-  isMinted: boolean;
+  hasWords: boolean;
   /** Another attempt was made before. */
   isRepeat: boolean;
   /** Who calls, once that is known. */
@@ -92,7 +92,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.id3 = 0;
     this.idText = undefined;
     this.hasId = false;
-    this.isMinted = false;
+    this.hasWords = false;
     this.isRepeat = false;
     this.principal = undefined;
     this.isOver = false;
@@ -492,7 +492,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   }
   /** When its id was made, in milliseconds since 1970 by its caller's clock; undefined if the id does not say. */
   get mintedMs(): number | undefined {
-    return this.isMinted ? (this.id0 >>> 0) * 65_536 + (this.id1 >>> 16) : undefined;
+    return this.hasWords ? mintedMsOf(this) : undefined;
   }
 
   /** The call may be over before this has settled, but its handler has not ended before. */

@@ -17,10 +17,12 @@ import {
   NAME_CALL_ID,
   NAME_CHECKSUM,
   NAME_CONTENT_TYPE,
+  NAME_DEDUP,
   NAME_GRPC_ACCEPT_ENCODING,
   NAME_GRPC_ENCODING,
   NAME_GRPC_TIMEOUT,
   NAME_INTEGRITY,
+  NAME_PREVIOUS_ATTEMPTS,
   NAME_PRIORITY,
   NAME_REPEAT,
   NAME_TRACEPARENT,
@@ -122,6 +124,8 @@ export class ServerCore implements ServerConnectionOwner {
     let accepts: string | undefined;
     let priority: string | undefined;
     let mayRepeat = true;
+    let isRepeat = false;
+    let store: string | undefined;
     let isChecking = false;
     let checksum: number | undefined;
     let pairs: (string | Uint8Array)[] | undefined;
@@ -160,6 +164,12 @@ export class ServerCore implements ServerConnectionOwner {
           break;
         case NAME_CHECKSUM:
           checksum = checksum === undefined ? readChecksumText(field.value) : CHECKSUM_UNREADABLE;
+          break;
+        case NAME_DEDUP:
+          store = field.value;
+          break;
+        case NAME_PREVIOUS_ATTEMPTS:
+          isRepeat = true;
           break;
         case NAME_TRACEPARENT:
         case NAME_CALL_ID:
@@ -210,7 +220,13 @@ export class ServerCore implements ServerConnectionOwner {
     call.requestPairs = pairs;
     if (priority === "critical" || priority === "sheddable") call.priority = priority;
     call.mayRepeat = mayRepeat;
+    call.isRepeat = isRepeat || store !== undefined;
     this.#readIds(call, section);
+    if (this.once !== undefined && call.hasId) {
+      const { announcement } = this.once;
+      exchange.announcement = announcement;
+      if (store !== undefined && store !== this.once.store.storeId) return refuseOther(exchange);
+    }
     route.figures.started += 1;
     call.begin(timeoutMs, ends);
   }
@@ -303,10 +319,15 @@ export class ServerCore implements ServerConnectionOwner {
     const idStart = section.rawStart[RAW_CALL_ID] as number;
     if (idEnd - idStart === CALL_ID_BYTES && idEnd !== 0) {
       // Kept as words: most handlers never ask for the text.
-      if (readCallId(section.rawBytes, idStart, call)) return;
+      if (readCallId(section.rawBytes, idStart, call)) {
+        call.hasId = true;
+        call.hasWords = true;
+        return;
+      }
     }
     call.idText = rawText(section, RAW_CALL_ID, NAME_CALL_ID);
-    if (call.idText === undefined) mintCallId(this.runtime.world, call);
+    call.hasId = call.idText !== undefined;
+    if (!call.hasId) mintCallId(this.runtime.world, call);
   }
 
   #checkIdle(): void {
@@ -315,6 +336,21 @@ export class ServerCore implements ServerConnectionOwner {
     this.#onIdle = undefined;
     listener();
   }
+}
+
+/** The call may have been done where another store would know of it: here it cannot be found out, and is not run. */
+function refuseOther(exchange: ServerExchange): void {
+  const text = "the call may have been done by a server with another store of answers";
+  exchange.end({
+    code: "ABORTED",
+    text,
+    metadata: undefined,
+    details: undefined,
+    retryAfterMs: undefined,
+    isNotRun: true,
+    reason: "OUTCOME_UNKNOWN",
+  });
+  exchange.release();
 }
 
 function refuse(exchange: ServerExchange, code: Status["code"], text: string): void {

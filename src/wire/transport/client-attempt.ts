@@ -3,6 +3,7 @@
  * it tells its owner; whether to try again is not decided here.
  */
 import { type Code, codeNumber } from "../../call/code.ts";
+import { type DedupStore, isSameStore, NO_STORE } from "../../call/dedup.ts";
 import { type ErrorDetail, failure } from "../../call/error.ts";
 import type { FaultKind } from "../../call/fault.ts";
 import type { Reason } from "../../call/reason.ts";
@@ -16,6 +17,7 @@ import {
   writeChecksum,
 } from "../grpc/checksum.ts";
 import type { Encoding } from "../grpc/compression.ts";
+import { parseServerReason } from "../grpc/dedup-wire.ts";
 import { MessageDeframer, messagePrefixBytes } from "../grpc/deframer.ts";
 import type { MessageCodec } from "../grpc/message-codec.ts";
 import { textToBinary } from "../grpc/metadata-wire.ts";
@@ -27,7 +29,7 @@ import type { HpackEncoder } from "../http2/hpack-encoder.ts";
 import type { HeaderSource, Http2Stream } from "../http2/stream.ts";
 import type { ClientConnection } from "./client-connection.ts";
 import type { StreamOwner } from "./connection.ts";
-import { appendField, contentTypeOf, encodingIn, type Pairs } from "./header-reader.ts";
+import { appendField, contentTypeOf, encodingIn, type Pairs, storeIn } from "./header-reader.ts";
 import {
   decodeMessage,
   type InboxOwner,
@@ -41,6 +43,8 @@ import {
   integrityCrc32,
   NAME_CHECKSUM,
   NAME_CONTENT_TYPE,
+  NAME_DEDUP,
+  NAME_DEDUPLICATED,
   NAME_GRPC_ACCEPT_ENCODING,
   NAME_GRPC_ENCODING,
   NAME_GRPC_MESSAGE,
@@ -50,6 +54,7 @@ import {
   NAME_NOT_RUN,
   NAME_PUSHBACK,
   NAME_RESUME_TOKEN,
+  NAME_REASON,
   nameChecksum,
   RAW_CHECKSUM,
 } from "./names.ts";
@@ -118,6 +123,10 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
   retryAfterMs: number | undefined;
   details: readonly ErrorDetail[] | undefined;
   cause: unknown;
+  /** The store of first answers that its answer announced; NO_STORE: more than one. */
+  announced: DedupStore | undefined;
+  /** Its answer is that of an earlier attempt, from the store. */
+  isDeduplicated: boolean;
   /** For tests: what becomes of the first payload of the reply. */
   damage: ((payload: Buffer) => Buffer) | undefined;
   /** For tests: who made it suffer is told once, when it ends. */
@@ -139,6 +148,8 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
   /** The reply could not be decoded, and why: its checksum will tell whose fault that is. */
   #isUnreadable: boolean;
   #unreadable: unknown;
+  /** Why the server itself ended the call, as its trailers say. */
+  #serverReason: Reason | undefined;
 
   constructor(owner: AttemptOwner, connection: ClientConnection, number: number) {
     this.owner = owner;
@@ -161,6 +172,8 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
     this.retryAfterMs = undefined;
     this.details = undefined;
     this.cause = undefined;
+    this.announced = undefined;
+    this.isDeduplicated = false;
     this.damage = undefined;
     this.injector = undefined;
     this.checksum = 0;
@@ -174,6 +187,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
     this.#said = undefined;
     this.#isUnreadable = false;
     this.#unreadable = undefined;
+    this.#serverReason = undefined;
   }
 
   /** Opens the stream and sends the headers. */
@@ -325,6 +339,15 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
         case NAME_RESUME_TOKEN:
           if (ends) this.resumeToken = textToBinary(field.value);
           break;
+        case NAME_DEDUP:
+          this.#readStore(storeIn(field));
+          break;
+        case NAME_DEDUPLICATED:
+          this.isDeduplicated = field.value === "1";
+          break;
+        case NAME_REASON:
+          this.#serverReason = parseServerReason(field.value);
+          break;
         case NAME_GRPC_ACCEPT_ENCODING:
           break;
         default:
@@ -346,6 +369,8 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
         return this.#notGrpc(httpStatus, contentType);
       }
       this.trailer = pairs;
+      // A refusal before the headers may be a proxy's, and says nothing of the server behind it.
+      if (this.announced !== undefined) this.connection.heardStore(this.announced);
       this.#status(status);
       return;
     }
@@ -360,6 +385,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
       );
       return;
     }
+    this.connection.heardStore(this.announced);
     this.header = pairs ?? NO_PAIRS;
     this.reached = "yes";
     if (this.inbox !== undefined) this.inbox.encoding = this.#encoding;
@@ -566,6 +592,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
     this.code = status;
     if (status !== 0) {
       this.fault = "status";
+      this.reason = this.#serverReason;
       if (this.reached !== "no") {
         this.reached = "yes";
       } else if (status === DATA_LOSS && this.#checksumAt >= 0) {
@@ -582,6 +609,12 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
     const code = httpStatus === 200 ? "UNKNOWN" : codeFromHttpStatus(httpStatus);
     const text = `the peer answered HTTP ${httpStatus} with content-type ${contentType ?? "none"}, not gRPC`;
     this.#fail(code, text, "NOT_GRPC", "protocol", "maybe");
+  }
+
+  /** Said twice it must be the same: else nothing of it is believed. */
+  #readStore(store: DedupStore | undefined): void {
+    const { announced } = this;
+    this.announced = announced === undefined || isSameStore(announced, store) ? store : NO_STORE;
   }
 
   #readDetails(value: string): void {

@@ -1,6 +1,7 @@
 /**
  * Hot path: a client's connection to one peer: dial, TLS, SETTINGS, keepalive (gRFC A8), the check before reuse, drain.
  */
+import { type DedupStore, joinStores } from "../../call/dedup.ts";
 import type { NetworkError, Socket, SocketEvents } from "../../world/network.ts";
 import { ENHANCE_YOUR_CALM, STREAM_ID_MAX } from "../http2/frame.ts";
 import type { Http2Limits } from "../http2/limits.ts";
@@ -76,6 +77,8 @@ export class ClientConnection extends Connection {
   longStreams: number;
   /** Its peer has said that it compares checksums. */
   isPeerChecking: boolean;
+  /** The store of first answers that its peer announces; undefined: nothing was answered yet. NO_STORE: it has none, or none that is known. */
+  dedup: DedupStore | undefined;
   /** Its owner's watch over it. */
   watcher: unknown;
   /** Set by who opens it, and taken away by who ends it. */
@@ -114,6 +117,7 @@ export class ClientConnection extends Connection {
     this.isLossNoted = false;
     this.longStreams = 0;
     this.isPeerChecking = false;
+    this.dedup = undefined;
     this.watcher = undefined;
     this.aside = undefined;
     this.#owner = owner;
@@ -225,6 +229,11 @@ export class ClientConnection extends Connection {
     this.engine.release(stream);
     // It may have been the last of a drained connection, or have left a slot that others wait for; the peer need not say a word then.
     if (this.isDraining || this.isRoomWanted) this.#lookLater();
+  }
+
+  /** An answer has come and announces this store of first answers, or none. */
+  heardStore(store: DedupStore | undefined): void {
+    if (store === undefined || store !== this.dedup) this.dedup = joinStores(this.dedup, store);
   }
 
   /** Resets a stream that was left without an owner. */

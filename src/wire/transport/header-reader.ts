@@ -1,8 +1,10 @@
 /**
  * Hot path: what gRPC says in header sections, read from decoded fields.
  */
+import type { DedupStore } from "../../call/dedup.ts";
 import { type Encoding, encodingOf } from "../grpc/compression.ts";
 import { parseGrpcContentType } from "../grpc/content-type.ts";
+import { parseDedupStore } from "../grpc/dedup-wire.ts";
 import { isBinaryName, textToBinaryList } from "../grpc/metadata-wire.ts";
 import type { Field, FieldSection } from "../http2/field.ts";
 
@@ -12,6 +14,12 @@ export type Pairs = (string | Uint8Array)[];
 export function contentTypeOf(field: Field): string | undefined {
   if (field.slot === undefined) field.slot = parseGrpcContentType(field.value) ?? false;
   return field.slot === false ? undefined : (field.slot as string);
+}
+
+/** The store of first answers that a field announces, or undefined if it cannot be read. Kept in the field: servers say it in every answer. */
+export function storeIn(field: Field): DedupStore | undefined {
+  if (field.slot === undefined) field.slot = parseDedupStore(field.value) ?? false;
+  return field.slot === false ? undefined : (field.slot as DedupStore);
 }
 
 /** The encoding that a field names, or undefined if we do not know it. */

@@ -28,6 +28,9 @@ const OWN_NAMES = [
   "holdfast-integrity",
   "holdfast-crc",
   RESUME_TOKEN_NAME,
+  "holdfast-dedup",
+  "holdfast-deduplicated",
+  "holdfast-reason",
 ] as const;
 
 export const NAME_CONTENT_TYPE: number = FIRST_OWN_NAME;
@@ -49,6 +52,9 @@ export const NAME_NOT_RUN: number = FIRST_OWN_NAME + 15;
 export const NAME_INTEGRITY: number = FIRST_OWN_NAME + 16;
 export const NAME_CHECKSUM: number = FIRST_OWN_NAME + 17;
 export const NAME_RESUME_TOKEN: number = FIRST_OWN_NAME + 18;
+export const NAME_DEDUP: number = FIRST_OWN_NAME + 19;
+export const NAME_DEDUPLICATED: number = FIRST_OWN_NAME + 20;
+export const NAME_REASON: number = FIRST_OWN_NAME + 21;
 
 /** Positions among the raw names: their values stay bytes. */
 export const RAW_TIMEOUT = 0;
@@ -84,3 +90,5 @@ export const nameTimeout: FieldName = new FieldName("grpc-timeout");
 export const nameTraceparent: FieldName = new FieldName("traceparent");
 export const nameCallId: FieldName = new FieldName("holdfast-call-id");
 export const nameChecksum: FieldName = new FieldName("holdfast-crc");
+/** In a request: the only store whose server may run it. */
+export const nameDedup: FieldName = new FieldName("holdfast-dedup");

@@ -11,7 +11,7 @@ import type { MessageCodec } from "../grpc/message-codec.ts";
 import { binaryToText } from "../grpc/metadata-wire.ts";
 import { encodeStatusMessage } from "../grpc/status.ts";
 import type { FieldSection } from "../http2/field.ts";
-import { HpackEncoder } from "../http2/hpack-encoder.ts";
+import { type FieldToken, HpackEncoder } from "../http2/hpack-encoder.ts";
 import type { HeaderSource, Http2Stream } from "../http2/stream.ts";
 import type { StreamOwner } from "./connection.ts";
 import type { Pairs } from "./header-reader.ts";
@@ -90,6 +90,8 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Ch
   givesChecksum: boolean;
   /** What the headers say of the one request; undefined: nothing. */
   requestChecksum: number | undefined;
+  /** What every answer says of the server's store of first answers. */
+  announcement: FieldToken | undefined;
   /** The answer was kept from an earlier attempt: said in the trailers. */
   isDeduplicated: boolean;
   /** The reply's, once it was sent. */
@@ -127,6 +129,7 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Ch
     this.offersChecksums = false;
     this.givesChecksum = false;
     this.requestChecksum = undefined;
+    this.announcement = undefined;
     this.isDeduplicated = false;
     this.checksum = 0;
     this.header = undefined;
@@ -228,11 +231,11 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Ch
   }
 
   headerBytesMax(): number {
-    let bytes = 192;
+    let bytes = this.announcement === undefined ? 192 : 320;
     if (this.#part !== TRAILERS && this.header !== undefined) bytes += pairsBytesMax(this.header);
     const status = this.#status;
     if (this.#part !== HEAD && status !== undefined) {
-      bytes += 128 + status.text.length * 9 + (status.details === undefined ? 0 : status.details.length * 2);
+      bytes += 192 + status.text.length * 9 + (status.details === undefined ? 0 : status.details.length * 2);
       if (status.metadata !== undefined) bytes += pairsBytesMax(status.metadata);
     }
     return bytes;
@@ -251,6 +254,7 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Ch
         at = encoder.token(acceptEncodings, out, at);
       }
       if (this.offersChecksums) at = encoder.token(integrityCrc32, out, at);
+      if (this.announcement !== undefined) at = encoder.token(this.announcement, out, at);
       if (this.header !== undefined) at = encodePairs(encoder, this.header, out, at);
     }
     if (this.#part === HEAD) return at;
