@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { planOf } from "../schema/plan.ts";
 import { builtIns, type BuiltInOptions } from "./built-ins.ts";
+import { debugBuiltIn } from "./debug.ts";
 import { HealthBoard } from "./health.ts";
 import { HealthService } from "./health-service.ts";
 import { ReflectionIndex } from "./reflection-index.ts";
@@ -9,7 +10,7 @@ import { ReflectionIndex } from "./reflection-index.ts";
 const HEALTH = "grpc.health.v1.Health";
 const REFLECTION = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 const DEBUG = "grpc.channelz.v1.Channelz";
-const source = { servers: () => [], sockets: () => [], channels: () => [] };
+const debug = debugBuiltIn({ servers: () => [], sockets: () => [], channels: () => [] });
 
 function named(options: Partial<BuiltInOptions>): readonly (readonly [name: string, isLocalOnly: boolean])[] {
   const health = new HealthService(new HealthBoard());
@@ -28,13 +29,13 @@ describe("the server's own services", () => {
   });
 
   it("debug answers never leave this machine", () => {
-    assert.deepEqual(named({ reflection: true, debug: source }).at(-1), [DEBUG, true]);
+    assert.deepEqual(named({ reflection: true, debug }).at(-1), [DEBUG, true]);
   });
 
   it("each has all its handlers", () => {
     const health = new HealthService(new HealthBoard());
     const index = new ReflectionIndex();
-    for (const { contract, handlers } of builtIns({ health, index, reflection: true, debug: source })) {
+    for (const { contract, handlers } of builtIns({ health, index, reflection: true, debug })) {
       const byName = handlers as Readonly<Record<string, unknown>>;
       const names = [...planOf(contract).byLocalName.keys()];
       assert.ok(names.length > 0);

@@ -4,12 +4,9 @@
  * there: UNIMPLEMENTED.
  */
 import type { DescService } from "@bufbuild/protobuf";
-import { Channelz } from "../schema/gen/grpc/channelz/v1/channelz_pb.ts";
 import { Health } from "../schema/gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../schema/gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionAlpha } from "../schema/gen/grpc/reflection/v1alpha/reflection_pb.ts";
-import { DebugService } from "./debug.ts";
-import type { DebugSource } from "./debug-source.ts";
 import type { HealthService } from "./health-service.ts";
 import { ReflectionService } from "./reflection.ts";
 import type { ReflectionIndex } from "./reflection-index.ts";
@@ -29,8 +26,8 @@ export interface BuiltInOptions {
   readonly index: ReflectionIndex;
   /** true: on every door. false: on none. Default on those that only this machine can reach. */
   readonly reflection: boolean | undefined;
-  /** What debug answers are made from. Default none: there are no debug answers. */
-  readonly debug: DebugSource | undefined;
+  /** Debug answers, made by debug.ts: that file is loaded only where they are asked for. Default none. */
+  readonly debug: BuiltIn | undefined;
 }
 
 /**
@@ -45,6 +42,6 @@ export function builtIns({ health, index, reflection, debug }: BuiltInOptions): 
       found.push({ contract, handlers, isLocalOnly: reflection !== true });
     }
   }
-  if (debug !== undefined) found.push({ contract: Channelz, handlers: new DebugService(debug), isLocalOnly: true });
+  if (debug !== undefined) found.push(debug);
   return found;
 }

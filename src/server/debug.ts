@@ -7,6 +7,7 @@ import { timestampFromMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { RpcError } from "../call/error.ts";
 import {
   ChannelConnectivityState_State as State,
+  Channelz,
   type ChannelDataSchema,
   type ChannelSchema,
   type GetChannelRequest,
@@ -26,6 +27,7 @@ import {
   type SocketSchema,
   type SubchannelSchema,
 } from "../schema/gen/grpc/channelz/v1/channelz_pb.ts";
+import type { BuiltIn } from "./built-ins.ts";
 import { debugAddress } from "./debug-address.ts";
 import type {
   DebugCalls,
@@ -48,6 +50,11 @@ const STATES: Readonly<Record<DebugChannelState, State>> = {
   failed: State.TRANSIENT_FAILURE,
   closed: State.SHUTDOWN,
 };
+
+/** The service to add: on doors that only this machine can reach, whatever else is asked for. */
+export function debugBuiltIn(source: DebugSource): BuiltIn {
+  return { contract: Channelz, handlers: new DebugService(source), isLocalOnly: true };
+}
 
 /** The handlers of the contract `Channelz`. */
 export class DebugService {
