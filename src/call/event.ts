@@ -6,7 +6,7 @@ import { channel } from "node:diagnostics_channel";
 import type { CodeOrOk } from "./code.ts";
 import type { DrainReport } from "./drain-report.ts";
 import type { Fault } from "./fault.ts";
-import type { MethodInfo } from "./method.ts";
+import type { MethodInfo, Priority } from "./method.ts";
 import { describeValue, resolveOptions, wordOption } from "./options.ts";
 import type { Peer } from "./peer.ts";
 
@@ -120,6 +120,12 @@ export interface EventMap {
     readonly state: "open" | "closed";
     readonly why: string;
   };
+  "admission.refused": {
+    readonly method: MethodInfo;
+    readonly priority: Priority;
+    /** Why, in one word of docs/admission.md. */
+    readonly why: string;
+  };
   stall: { readonly stallMs: number };
   suspected: {
     readonly peer: Peer;
@@ -175,6 +181,7 @@ export const eventCatalogue: Readonly<Record<keyof EventMap, string>> = Object.f
   "peer.changed": "a peer became one that calls may go to, or is no longer, or is thought of otherwise",
   "peers.resolved": "the resolver gave another list of peers",
   "connection.changed": "a connection to a peer opened, or was closed, or could not be made",
+  "admission.refused": "a server did not let a call begin, for overload or for want of time",
   stall: "this process's event loop stood still, so that peers are not to blame for silence",
   suspected: "a peer is silent while it owes an answer: others are picked first, and it is pinged",
   condemned: "a suspected peer did not answer its ping either: its connection is destroyed",

@@ -24,10 +24,8 @@ export interface DedupKey {
   readonly rerunUnknown: boolean;
 }
 
-/** A record in the hands of whoever runs the handler. */
+/** A record in the hands of whoever runs the handler, until `finish` or `forget`. */
 export interface DedupEntry {
-  /** running until its answer is kept or it was taken back. lost: the store failed before either was certain. */
-  readonly state: "running" | "finished" | "forgotten" | "lost";
   /** The kept answer, once finished. After `transact` it stands before the handler has ended, and is what the caller must get. */
   readonly answer: Uint8Array | undefined;
   /** The last `transact` was rolled back: its effect did not happen. A handler that then fails may be forgotten. */

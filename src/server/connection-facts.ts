@@ -4,6 +4,7 @@
  */
 import type { Peer } from "../call/peer.ts";
 import type { Principal } from "../call/principal.ts";
+import type { Principal as AdmittedPrincipal } from "../policy/protect/principal.ts";
 import type { Socket } from "../world/network.ts";
 
 /** Where connections come in. */
@@ -35,8 +36,14 @@ export class ConnectionFacts {
    * certificate of our authority. From elsewhere nothing is believed that would be to the caller's advantage.
    */
   readonly isTrusted: boolean;
-  /** Calls of this connection that are open. */
-  openCalls: number;
+  /** Calls that came, and those that ended well and otherwise. */
+  started: number;
+  succeeded: number;
+  failed: number;
+  /** Where it comes from, without the port: on whose behalf its calls are made if nobody is known. */
+  readonly host: string;
+  /** Whom admission counts its calls for. */
+  admitted: AdmittedPrincipal | undefined;
 
   constructor(door: DoorFacts, socket: Socket) {
     const identities = socket.tls?.identities ?? [];
@@ -46,6 +53,11 @@ export class ConnectionFacts {
     this.peer = Object.freeze({ id: address, address, zone: undefined, version: undefined, identities });
     this.certified = id === undefined ? undefined : Object.freeze({ id });
     this.isTrusted = door.isLocal || !door.isTls || id !== undefined;
-    this.openCalls = 0;
+    const colon = address.lastIndexOf(":");
+    this.host = colon > 0 ? address.slice(0, colon) : address;
+    this.admitted = undefined;
+    this.started = 0;
+    this.succeeded = 0;
+    this.failed = 0;
   }
 }

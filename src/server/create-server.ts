@@ -4,9 +4,12 @@
 import type { DrainReport } from "../call/drain-report.ts";
 import type { Event, EventName } from "../call/event.ts";
 import type { Interceptor, Source } from "../call/interceptor.ts";
-import type { HandlerCall } from "./handler-call.ts";
+import type { HandlerCall, Transact } from "./handler-call.ts";
 import { anyOption, functionOption, listOption, numberOption, resolveOptions } from "../call/options.ts";
+import type { Effect } from "../call/method.ts";
 import type { Principal } from "../call/principal.ts";
+import type { Journal } from "../durable/journal.ts";
+import { memory } from "../durable/memory.ts";
 import type { AnyContract, MethodShape, MethodsOf } from "../schema/contract.ts";
 import { addressText, isLocal, parseAddress } from "../wire/transport/address.ts";
 import { connectInProcess, type InProcess, inProcessDial } from "../wire/transport/in-process.ts";
@@ -22,20 +25,28 @@ import { doorWarnings } from "./door-warnings.ts";
 import { type Door, Drain, type DrainHooks } from "./drain.ts";
 import { http2LimitsOf } from "./http2-limits.ts";
 import {
+  admissionOf,
   type ListenOptions,
   type ResolvedServerOptions,
   resolveListenOptions,
   resolveServerOptions,
   type ServerOptions,
 } from "./options.ts";
+import { Once } from "./once.ts";
 import { Router } from "./router.ts";
 import { checkRule, type Rule } from "./rule.ts";
 import { ServerCore } from "./server-core.ts";
+import { SelfReport } from "./self-report.ts";
+import type { ServerStatus } from "./server-status.ts";
 import { onSignals } from "./signals.ts";
 import type { RequestSchema } from "./validate.ts";
 
-interface HandlerKinds<M extends MethodShape, P extends Principal> {
-  unary: (request: M["request"], call: HandlerCall<P>) => M["replyInit"] | Promise<M["replyInit"]>;
+/** What a handler is given: with `transact`, where the journal has transactions. */
+type HandlerArgument<E extends Effect, P extends Principal, Tx> = HandlerCall<P> &
+  ([Tx] extends [never] ? unknown : Transact<E, Tx>);
+
+interface HandlerKinds<M extends MethodShape, P extends Principal, Tx> {
+  unary: (request: M["request"], call: HandlerArgument<M["effect"], P, Tx>) => M["replyInit"] | Promise<M["replyInit"]>;
   "server-stream": (request: M["request"], call: HandlerCall<P>) => Source<M["replyInit"]>;
   "client-stream": (
     requests: AsyncIterable<M["request"]>,
@@ -45,8 +56,8 @@ interface HandlerKinds<M extends MethodShape, P extends Principal> {
 }
 
 /** Every method must be there; an object literal or an instance. */
-export type Handlers<C extends AnyContract, P extends Principal = Principal> = {
-  readonly [K in keyof MethodsOf<C>]: HandlerKinds<MethodsOf<C>[K], P>[MethodsOf<C>[K]["kind"]];
+export type Handlers<C extends AnyContract, P extends Principal = Principal, Tx = never> = {
+  readonly [K in keyof MethodsOf<C>]: HandlerKinds<MethodsOf<C>[K], P, Tx>[MethodsOf<C>[K]["kind"]];
 };
 
 export interface ServiceOptions<C extends AnyContract = AnyContract, P extends Principal = Principal> {
@@ -73,9 +84,9 @@ export interface ServiceOptions<C extends AnyContract = AnyContract, P extends P
 }
 
 /** Services behind doors, with an end in good order. */
-export interface Server<P extends Principal = Principal> extends InProcess, AsyncDisposable {
+export interface Server<P extends Principal = Principal, Tx = never> extends InProcess, AsyncDisposable {
   /** Adds a service. TypeError for a missing or unknown handler, or a service added before. */
-  service<C extends AnyContract>(contract: C, handlers: Handlers<C, P>, options?: ServiceOptions<C, P>): this;
+  service<C extends AnyContract>(contract: C, handlers: Handlers<C, P, Tx>, options?: ServiceOptions<C, P>): this;
   /**
    * Opens a door: a port (on 127.0.0.1), "host:port" or "unix:/path"; port 0 takes a free one. May be called again for another
    * door. Rejects with an Error that names address and cause; TypeError for a non-loopback address without TLS or plaintext: true.
@@ -93,11 +104,20 @@ export interface Server<P extends Principal = Principal> extends InProcess, Asyn
   close(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport>;
   /** Hears this server's events (`docs/events.md`) until what is returned is disposed of. As a client's `$on`. */
   on<N extends EventName>(name: N, listener: (event: Event<N>) => void): Disposable;
+  /** What this server does at this moment, in plain numbers, frozen. */
+  status(): ServerStatus;
+  /**
+   * The owner's word about a service (by its full name), or about the whole server (""), until it drains: it stands above what checks say.
+   * TypeError for another word, RangeError for a service that was not added.
+   */
+  setHealth(service: string, health: "SERVING" | "NOT_SERVING"): void;
 }
 
 /** Makes a server. Does no I/O. RangeError or TypeError for wrong options. */
-export function createServer<P extends Principal = Principal>(options?: ServerOptions<P>): Server<P> {
-  return new HoldfastServer<P>(resolveServerOptions(options as ServerOptions | undefined));
+export function createServer<P extends Principal = Principal, Tx = never>(
+  options?: ServerOptions<P, Tx>,
+): Server<P, Tx> {
+  return new HoldfastServer<P, Tx>(resolveServerOptions(options as ServerOptions | undefined));
 }
 
 /** Who hears of a connection that was refused. */
@@ -117,17 +137,19 @@ const serviceShape = {
 };
 const closeShape = { timeoutMs: numberOption({ default: undefined, min: 0, max: 86_400_000 }) };
 
-class HoldfastServer<P extends Principal> implements Server<P> {
+class HoldfastServer<P extends Principal, Tx> implements Server<P, Tx> {
   readonly #options: ResolvedServerOptions;
   readonly #world: World;
   readonly #router: Router;
   readonly #core: ServerCore;
   readonly #doors: Set<Door>;
   readonly #drainHooks: DrainHooks;
+  readonly #self: SelfReport;
   #isPublic: boolean;
   #drain: Drain | undefined;
   #closing: Promise<DrainReport> | undefined;
   #signals: Disposable | undefined;
+  #ownJournal: Journal<unknown> | undefined;
 
   constructor(options: ResolvedServerOptions) {
     this.#options = options;
@@ -138,13 +160,14 @@ class HoldfastServer<P extends Principal> implements Server<P> {
       messageBytesMax: options.limits.messageBytesMax,
       limits: http2LimitsOf(options.limits),
       authenticate: options.authenticate,
+      admission: admissionOf(options.admission),
       critical: options.critical === undefined ? undefined : checkRule("critical", options.critical),
     });
     this.#doors = new Set();
+    const { checks, reflection, debug } = options;
+    this.#self = new SelfReport(this.#world, this.#core, this.#router, { checks, reflection, debug });
     this.#drainHooks = {
-      healthChanged: () => {
-        // Nobody asks for this server's health yet.
-      },
+      healthChanged: () => this.#self.draining(),
       deregister: [],
       told: (state, report) => this.#core.events.emit("drain", this.#world.clock.monotonicMs(), { state, report }),
     };
@@ -152,6 +175,7 @@ class HoldfastServer<P extends Principal> implements Server<P> {
     this.#drain = undefined;
     this.#closing = undefined;
     this.#signals = undefined;
+    this.#ownJournal = undefined;
   }
 
   get state(): Server["state"] {
@@ -163,7 +187,7 @@ class HoldfastServer<P extends Principal> implements Server<P> {
     return this.#core.events.on(name, listener);
   }
 
-  service<C extends AnyContract>(contract: C, handlers: Handlers<C, P>, options?: ServiceOptions<C, P>): this {
+  service<C extends AnyContract>(contract: C, handlers: Handlers<C, P, Tx>, options?: ServiceOptions<C, P>): this {
     const { interceptors, authorize, validate, onUnknown } = resolveOptions("", options ?? {}, serviceShape);
     this.#router.add(contract, handlers, {
       interceptors: (interceptors ?? []) as readonly Interceptor[],
@@ -173,7 +197,17 @@ class HoldfastServer<P extends Principal> implements Server<P> {
       isBuiltIn: false,
       isLocalOnly: false,
     });
+    this.#self.serviceAdded(contract);
+    if (this.#core.once === undefined && this.#router.hasKept) this.#keepAnswers();
     return this;
+  }
+
+  status(): ServerStatus {
+    return this.#self.status(this.state);
+  }
+
+  setHealth(service: string, health: "SERVING" | "NOT_SERVING"): void {
+    this.#self.board.setHealth(service, health);
   }
 
   async listen(
@@ -198,6 +232,8 @@ class HoldfastServer<P extends Principal> implements Server<P> {
             certFile: files.certFile ?? "",
             keyFile: files.keyFile ?? "",
           });
+    await this.#core.once?.open();
+    await this.#self.starting();
     const door: DoorFacts = Object.freeze({
       address: addressText(address),
       isLocal: isLocal(address),
@@ -223,6 +259,7 @@ class HoldfastServer<P extends Principal> implements Server<P> {
     const signals = this.#options.world === undefined ? this.#options.drain.signals : [];
     this.#signals ??= onSignals(signals ?? [], { drain: () => this.close(), cut: () => this.#drain?.cut() });
     const bound = listener.address;
+    this.#self.opened({ address: addressText(bound), isTls: door.isTls, isLocal: door.isLocal });
     return { address: addressText(bound), port: bound.kind === "tcp" ? bound.port : 0 };
   }
 
@@ -266,6 +303,16 @@ class HoldfastServer<P extends Principal> implements Server<P> {
       return await drain.run();
     } finally {
       this.#signals?.[Symbol.dispose]();
+      this.#core.gate?.stop();
+      this.#self.closed();
+      await this.#ownJournal?.[Symbol.asyncDispose]();
     }
+  }
+
+  /** The first method with effect once has come: its answers are kept, in the journal that was given or one of the server's own. */
+  #keepAnswers(): void {
+    const journal = this.#options.dedup ?? memory();
+    if (this.#options.dedup === undefined) this.#ownJournal = journal;
+    this.#core.once = new Once(journal["~dedup"](this.#world));
   }
 }

@@ -32,9 +32,9 @@ export interface DebugSocket {
   readonly streamsStarted: number;
   readonly streamsSucceeded: number;
   readonly streamsFailed: number;
-  readonly messagesSent: number;
-  readonly messagesReceived: number;
-  readonly pingsSent: number;
+  readonly messagesSent?: number | undefined;
+  readonly messagesReceived?: number | undefined;
+  readonly pingsSent?: number | undefined;
   /** When bytes came last, in milliseconds since 1970; undefined if that is not kept. */
   readonly receivedAtMs: number | undefined;
   /** Bytes that the other end allows this one to send; undefined if that is not kept. */

@@ -7,8 +7,13 @@
  */
 import { RpcError } from "../call/error.ts";
 import type { DedupClaim, DedupEntry } from "../durable/dedup-store.ts";
-import type { Refusal } from "./refusal.ts";
+import { type AdmissionCall, OUTSIDE } from "../policy/protect/admission.ts";
+import type { HandlerFigures } from "../policy/protect/handler-figures.ts";
+import type { Principal as AdmittedPrincipal } from "../policy/protect/principal.ts";
+import type { PriorityRank, RefusalWhy } from "../policy/protect/refusal.ts";
+import { refusalFor } from "./admission-gate.ts";
 import { refusalOf, storeFailed } from "./once.ts";
+import type { Refusal } from "./refusal.ts";
 import type { ServerCall } from "./server-call.ts";
 
 /** Who waits for it. */
@@ -26,10 +31,18 @@ const RECORD = 2;
 const RUN = 3;
 const OVER = 4;
 
-export class Execution {
+export class Execution implements AdmissionCall {
   readonly call: ServerCall;
   readonly #owner: ExecutionOwner;
   #step: number;
+  /** How long its handler keeps the loop is to be measured. */
+  #isTimed: boolean;
+  // Admission's own.
+  admissionState: AdmissionCall["admissionState"];
+  queuePrevious: AdmissionCall | undefined;
+  queueNext: AdmissionCall | undefined;
+  queuedAtMs: number;
+  admittedAtMs: number;
   /** The record of a call that is kept, while it runs; undefined for all others. */
   entry: DedupEntry | undefined;
 
@@ -37,7 +50,30 @@ export class Execution {
     this.call = call;
     this.#owner = owner;
     this.#step = LOOK_UP;
+    this.#isTimed = false;
+    this.admissionState = OUTSIDE;
+    this.queuePrevious = undefined;
+    this.queueNext = undefined;
+    this.queuedAtMs = Number.NaN;
+    this.admittedAtMs = Number.NaN;
     this.entry = undefined;
+  }
+
+  get priorityRank(): PriorityRank {
+    const { priority } = this.call;
+    return priority === "normal" ? 1 : priority === "critical" ? 0 : 2;
+  }
+  get principal(): AdmittedPrincipal {
+    return this.call.core.admittedPrincipalOf(this.call);
+  }
+  get isRepeat(): boolean {
+    return this.call.isRepeat;
+  }
+  get deadlineMs(): number {
+    return this.call.deadlineMs;
+  }
+  get handlerFigures(): HandlerFigures {
+    return this.call.route.handlerFigures;
   }
 
   /** Goes as far as it can. The owner hears of the end, now or later. */
@@ -59,7 +95,8 @@ export class Execution {
           break;
         case RUN:
           this.#step = OVER;
-          this.#owner.passed();
+          if (this.#isTimed) this.#runTimed();
+          else this.#owner.passed();
           return;
         default:
           return;
@@ -84,11 +121,35 @@ export class Execution {
     this.#givePermitBack(isSample);
   }
 
-  #admit(): boolean {
-    return true;
+  /** It waited, and may go on. */
+  admitted(): void {
+    this.go();
   }
 
-  #givePermitBack(_isSample: boolean): void {}
+  refused(why: RefusalWhy, retryAfterMs: number): void {
+    this.call.core.admissionRefused(this.call, why);
+    this.#refuse(refusalFor(why, retryAfterMs));
+  }
+
+  /** True: go on now. False: it waits, or was refused. */
+  #admit(): boolean {
+    const { gate } = this.call.core;
+    if (gate === undefined || this.call.route.isBuiltIn) return true;
+    this.#isTimed = this.call.route.handlerFigures.isTimed;
+    return gate.offer(this, this.call.exchange.connection.receivedAtMs);
+  }
+
+  #runTimed(): void {
+    const { gate, runtime } = this.call.core;
+    const { clock } = runtime.world;
+    const startMs = clock.monotonicMs();
+    this.#owner.passed();
+    gate?.timed(this, clock.monotonicMs() - startMs);
+  }
+
+  #givePermitBack(isSample: boolean): void {
+    if (this.admissionState !== OUTSIDE) this.call.core.gate?.leave(this, isSample);
+  }
 
   /** True: recorded, go on. False: the owner was told, or hears later. */
   #claim(): boolean {

@@ -2,8 +2,22 @@
  * What a handler is given beside its request.
  */
 import type { Call } from "../call/call.ts";
+import type { Effect } from "../call/method.ts";
 import type { Peer } from "../call/peer.ts";
 import type { Principal } from "../call/principal.ts";
+import type { Refused } from "../call/refused.ts";
+
+/** What handlers of methods with effect once have, on a server whose journal has transactions. */
+export interface Transact<E extends Effect, Tx> {
+  /**
+   * Runs `work` in a transaction of the journal's that also keeps the reply which it gives: both are there or neither is, so that the effect
+   * happens exactly once whatever crashes. The reply is what the caller gets, now and when it repeats. What `work` throws rolls everything back,
+   * and a repeat runs again. Once a call.
+   */
+  readonly transact: "once" extends E
+    ? <R>(work: (tx: Tx) => R | Promise<R>) => Promise<R>
+    : Refused<"transact is for methods with effect once">;
+}
 
 /** The facts of the call being handled, and its reply's metadata. */
 export interface HandlerCall<P extends Principal = Principal> extends Call {

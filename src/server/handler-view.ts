@@ -62,6 +62,10 @@ export class HandlerView implements HandlerCall {
   setTrailer(name: string, value: string | Uint8Array): void {
     this.#call.setTrailer(name, value);
   }
+  /** Seen in types only where the journal has transactions. */
+  transact<R>(work: (tx: unknown) => R | Promise<R>): Promise<R> {
+    return this.#call.transact(work);
+  }
   get draining(): AbortSignal {
     const { exchange } = this.#call;
     this.#draining ??= exchange.connection.drainingOf(exchange.stream);

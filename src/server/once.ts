@@ -10,6 +10,7 @@ import { FieldToken } from "../wire/http2/hpack-encoder.ts";
 import type { Status } from "../wire/transport/server-exchange.ts";
 import type { Refusal } from "./refusal.ts";
 import { encodeKept } from "./kept-answer.ts";
+import type { DedupStatus } from "./server-status.ts";
 import type { ServerCall } from "./server-call.ts";
 
 /** A store that is full says so to first attempts; they may come back after so long. */
@@ -61,6 +62,11 @@ export class Once {
       },
     );
     return this.#opening;
+  }
+
+  status(): DedupStatus {
+    const { storeId, scope, running, entries, operations, commits } = this.store.snapshot();
+    return { storeId, scope, counts: { running, entries, operations, commits } };
   }
 
   /** Asks the store. undefined: the request cannot be read, and the call has been ended for it. */
@@ -125,5 +131,5 @@ export function keptFailure(call: ServerCall, failure: Status): Buffer {
 
 /** Whether the handler's failure may be forgotten: the only effect that it had was taken back. */
 export function isForgettable(entry: DedupEntry): boolean {
-  return entry.state === "running" && entry.isRolledBack;
+  return entry.answer === undefined && entry.isRolledBack;
 }

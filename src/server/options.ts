@@ -11,14 +11,18 @@ import {
   listOption,
   numberOption,
   objectOption,
+  orFalse,
   resolveOptions,
   textOption,
   wordOption,
   type Resolved,
 } from "../call/options.ts";
+import type { AdmissionOptions } from "../policy/protect/admission.ts";
 import type { Peer } from "../call/peer.ts";
 import type { Principal } from "../call/principal.ts";
+import type { Journal } from "../durable/journal.ts";
 import type { World } from "../world/world.ts";
+import type { ChecksOptions } from "./check-options.ts";
 import type { Authenticate } from "./identity.ts";
 import type { Rule } from "./rule.ts";
 
@@ -41,8 +45,16 @@ export interface ServerLimits {
   readonly connectionAgeGraceMs?: number | undefined;
 }
 
+/** How much a server takes on. */
+export interface ServerAdmission {
+  /** Handlers of calls with one reply that run at once: a number, or "adaptive", learned from what they take. Default "adaptive"; 1..1000000. */
+  readonly concurrencyMax?: number | "adaptive" | undefined;
+  /** Calls that wait to begin; the oldest is refused for a newer one. Default 1000, 0..1000000. */
+  readonly queueMax?: number | undefined;
+}
+
 /** How a server serves. */
-export interface ServerOptions<P extends Principal = Principal> {
+export interface ServerOptions<P extends Principal = Principal, Tx = never> {
   /** Wrapped around every handler, the first outermost. Default none. */
   readonly interceptors?: readonly Interceptor[] | undefined;
   /**
@@ -58,6 +70,25 @@ export interface ServerOptions<P extends Principal = Principal> {
    * declared trusted (`plaintext: true`), or with a certificate of our authority.
    */
   readonly critical?: Rule<P> | undefined;
+  /**
+   * Which calls begin when more come than the server can do: docs/admission.md. false: all of them. Default learned from what the handlers
+   * take.
+   */
+  readonly admission?: ServerAdmission | false | undefined;
+  /**
+   * What this server depends on, each looked at from `listen` on, every 10 s for at most 2 s. While one fails the server is DEGRADED; only one that
+   * is called essential makes it NOT_SERVING. Default none.
+   */
+  readonly checks?: ChecksOptions | undefined;
+  /**
+   * Keeps the first answers of methods with effect once, so that a repeat gets the answer and does nothing. Default `memory()` of
+   * `holdfast/durable`: as long as this process lives. Whoever made it closes it, after the server.
+   */
+  readonly dedup?: Journal<Tx> | undefined;
+  /** Whether clients may ask what is served (grpc.reflection.v1 and v1alpha). Default on doors that only this machine can reach. */
+  readonly reflection?: boolean | undefined;
+  /** true: operators' tools may ask for connections and calls (grpc.channelz.v1), on doors that only this machine can reach. Default false. */
+  readonly debug?: boolean | undefined;
   /** What a client may make this server hold. Default as each limit says. */
   readonly limits?: ServerLimits | undefined;
   /** How `close` and signals end the server. Default as each field says. */
@@ -115,6 +146,16 @@ const CATCHABLE: ReadonlySet<string> = new Set([
 ]);
 
 const serverShape = {
+  admission: orFalse(
+    objectOption({
+      concurrencyMax: anyOption<unknown>({ default: "adaptive" }),
+      queueMax: numberOption({ default: 1_000, min: 0, max: 1_000_000, integer: true }),
+    }),
+  ),
+  checks: anyOption<ChecksOptions>(),
+  dedup: anyOption<Journal<unknown>>(),
+  reflection: booleanOption({ default: undefined }),
+  debug: booleanOption({ default: false }),
   authenticate: functionOption<Authenticate>(),
   critical: anyOption<unknown>(),
   interceptors: listOption(functionOption<Interceptor>()),
@@ -151,6 +192,10 @@ export type ResolvedServerOptions = Resolved<typeof serverShape>;
 
 export function resolveServerOptions(given: ServerOptions | undefined): ResolvedServerOptions {
   const options = resolveOptions("", given ?? {}, serverShape);
+  const { dedup } = options;
+  if (dedup !== undefined && (typeof dedup !== "object" || typeof dedup["~dedup"] !== "function")) {
+    throw new TypeError(`dedup must be a journal of holdfast/durable, got ${describeValue(dedup)}`);
+  }
   const { signals } = options.drain;
   if (!Array.isArray(signals)) throw new TypeError(`drain.signals must be an array, got ${describeValue(signals)}`);
   for (const signal of signals as readonly unknown[]) {
@@ -179,4 +224,21 @@ export function resolveListenOptions(given: ListenOptions | undefined): Resolved
     );
   }
   return { tls, isPlaintextAllowed: false, isPortShared };
+}
+
+/** What admission is to do; false: nothing. */
+export function admissionOf(given: ResolvedServerOptions["admission"]): AdmissionOptions | false {
+  if (given === false) return false;
+  const { concurrencyMax, queueMax } = given;
+  if (concurrencyMax === "adaptive") return { queueMax };
+  if (
+    typeof concurrencyMax !== "number" ||
+    !Number.isInteger(concurrencyMax) ||
+    concurrencyMax < 1 ||
+    concurrencyMax > 1_000_000
+  )
+    throw new RangeError(
+      `admission.concurrencyMax must be "adaptive" or an integer in 1..1000000, got ${describeValue(concurrencyMax)}`,
+    );
+  return { concurrencyMax, isAdaptive: false, queueMax };
 }

@@ -4,6 +4,7 @@
 import type { Interceptor } from "../call/interceptor.ts";
 import { describeValue } from "../call/options.ts";
 import type { AnyContract } from "../schema/contract.ts";
+import { HandlerFigures } from "../policy/protect/handler-figures.ts";
 import { type ContractPlan, type MethodPlan, planOf } from "../schema/plan.ts";
 import { MethodFigures } from "./method-figures.ts";
 import { ANYONE, type CheckedRule, checkRule } from "./rule.ts";
@@ -27,6 +28,8 @@ export interface Route {
   /** On doors that only this machine can reach, and nowhere else. */
   readonly isLocalOnly: boolean;
   readonly figures: MethodFigures;
+  /** What admission knows of the handler. */
+  readonly handlerFigures: HandlerFigures;
   /** Its answers are kept, so that repeats get the first one: effect once, one request, one reply. */
   readonly isKept: boolean;
   /** A call that a crash left running may run again. */
@@ -88,6 +91,7 @@ export class Router {
         isBuiltIn: options.isBuiltIn,
         isLocalOnly: options.isLocalOnly,
         figures: new MethodFigures(method.info),
+        handlerFigures: new HandlerFigures(),
         isKept: kind === "unary" && method.info.effect === "once",
         rerunsUnknown: reruns(method.info.name),
       });
@@ -120,6 +124,11 @@ export class Router {
   /** In the order in which they were added; the server's own among them. */
   get contracts(): readonly AnyContract[] {
     return this.#contracts;
+  }
+  /** Some method's answers are to be kept. */
+  get hasKept(): boolean {
+    for (const { isKept } of this.#routes.values()) if (isKept) return true;
+    return false;
   }
   /** All methods. */
   routes(): IterableIterator<Route> {

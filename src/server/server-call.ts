@@ -38,6 +38,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   readonly exchange: ServerExchange;
   readonly route: Route;
   readonly arrivedMs: number;
+  /** When its handler was called; NaN before. */
+  startedMs: number;
   requestPairs: (string | Uint8Array)[] | undefined;
   trailerPairs: (string | Uint8Array)[] | undefined;
   /** A Holdfast id's words, or the text of another's. */
@@ -51,6 +53,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   hasWords: boolean;
   /** Another attempt was made before. */
   isRepeat: boolean;
+  /** The record of the run behind interceptors. */
+  innerEntry: DedupEntry | undefined;
   /** Who calls, once that is known. */
   principal: Principal | undefined;
   /** The answer is complete, or nobody waits for it. */
@@ -77,6 +81,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   #view: HandlerView | undefined;
   #onWritable: (() => void) | undefined;
   #onDone: ((outcome: Outcome) => void) | undefined;
+  /** Its outcome is known, and was told. */
+  #isSettled: boolean;
 
   constructor(core: ServerCore, exchange: ServerExchange, route: Route, arrivedMs: number) {
     super(core.runtime.world.clock);
@@ -84,6 +90,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.exchange = exchange;
     this.route = route;
     this.arrivedMs = arrivedMs;
+    this.startedMs = Number.NaN;
     this.requestPairs = undefined;
     this.trailerPairs = undefined;
     this.id0 = 0;
@@ -94,6 +101,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.hasId = false;
     this.hasWords = false;
     this.isRepeat = false;
+    this.innerEntry = undefined;
     this.principal = undefined;
     this.isOver = false;
     this.isReleased = false;
@@ -112,6 +120,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.#view = undefined;
     this.#onWritable = undefined;
     this.#onDone = undefined;
+    this.#isSettled = false;
   }
 
   get requestCodec(): MessageCodec {
@@ -275,6 +284,21 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.trailerPairs = withResumeToken(this.trailerPairs, token, this.route.plan.info);
   }
 
+  /** Effect and kept answer in one transaction. TypeError where there is none to be had. */
+  transact<R>(work: (tx: unknown) => R | Promise<R>): Promise<R> {
+    const { once } = this.core;
+    const entry = this.runningEntry;
+    if (entry === undefined || once?.store.transact === undefined) {
+      const { path } = this.route.plan.info;
+      const why =
+        once?.store.transact === undefined
+          ? "the server's journal has no transactions"
+          : "the call is not kept: its caller gave it no id, or its method has not the effect once";
+      return Promise.reject(new TypeError(`${path} cannot transact: ${why}`));
+    }
+    return once.store.transact(entry, work, (reply) => keptReply(this, this.replyCodec, reply), this.signal);
+  }
+
   hasHeader(name: string): boolean {
     const pairs = this.exchange.header;
     if (pairs !== undefined) for (let i = 0; i < pairs.length; i += 2) if (pairs[i] === name) return true;
@@ -432,6 +456,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     if (this.#isLate()) return;
     this.#isRunning = true;
     this.#hasRun = true;
+    if (this.core.events.isHeard) this.startedMs = this.core.runtime.world.clock.monotonicMs();
     scopes.run(this, runHandler, this, request);
     if (this.route.isRequestStream || this.route.isReplyStream) this.#execution?.begun();
   }
@@ -477,6 +502,11 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.#execution?.abandon();
   }
 
+  /** Behind interceptors it is the run's, of which there may be several. */
+  get runningEntry(): DedupEntry | undefined {
+    return this.entry ?? this.innerEntry;
+  }
+
   /** The record of a call that is kept, while its handler runs. */
   get entry(): DedupEntry | undefined {
     return this.#execution?.entry;
@@ -488,7 +518,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   }
   /** Something stands between it and its handler. */
   get hasGates(): boolean {
-    return this.isKept || (this.core.admission !== undefined && !this.route.isBuiltIn);
+    return this.isKept || (this.core.gate !== undefined && !this.route.isBuiltIn);
   }
   /** When its id was made, in milliseconds since 1970 by its caller's clock; undefined if the id does not say. */
   get mintedMs(): number | undefined {
@@ -556,6 +586,9 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   }
 
   #settle(code: CodeOrOk, error: RpcError | undefined): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    this.core.record(this, code, error);
     const listener = this.#onDone;
     if (listener === undefined) return;
     this.#onDone = undefined;

@@ -1,6 +1,8 @@
 /**
  * Hot path: what a server does with a connection's calls: reads their headers, routes them, counts them.
  */
+import type { CodeOrOk } from "../call/code.ts";
+import type { RpcError } from "../call/error.ts";
 import { CALL_ID_BYTES, mintCallId, readCallId, readTraceparent } from "../call/ids.ts";
 import { Events } from "../call/event.ts";
 import type { Interceptor } from "../call/interceptor.ts";
@@ -35,10 +37,15 @@ import {
 import type { Runtime } from "../wire/transport/runtime.ts";
 import type { ServerConnection, ServerConnectionOwner } from "../wire/transport/server-connection.ts";
 import type { ServerExchange, Status } from "../wire/transport/server-exchange.ts";
+import { Admission, type AdmissionOptions } from "../policy/protect/admission.ts";
+import { type Principal as AdmittedPrincipal, Principals } from "../policy/protect/principal.ts";
+import type { RefusalWhy } from "../policy/protect/refusal.ts";
+import { AdmissionGate } from "./admission-gate.ts";
 import type { ConnectionFacts } from "./connection-facts.ts";
 import { type Authenticate, Identity } from "./identity.ts";
 import { runIntercepted } from "./intercept.ts";
 import type { Once } from "./once.ts";
+import { recordOf } from "./record.ts";
 import type { Route, Router } from "./router.ts";
 import type { CheckedRule } from "./rule.ts";
 import { ServerCall } from "./server-call.ts";
@@ -59,6 +66,7 @@ export interface CoreOptions {
   readonly limits: Http2Limits;
   readonly authenticate: Authenticate | undefined;
   readonly critical: CheckedRule | undefined;
+  readonly admission: AdmissionOptions | false;
 }
 
 export class ServerCore implements ServerConnectionOwner {
@@ -70,14 +78,22 @@ export class ServerCore implements ServerConnectionOwner {
   readonly events: Events;
   /** Keeps the first answers of methods with effect once; undefined without such methods. */
   once: Once | undefined;
-  readonly admission: undefined;
+  /** Which calls may begin; undefined: all. */
+  readonly gate: AdmissionGate | undefined;
+  readonly #principals: Principals;
   readonly #identity: Identity;
   readonly #canAuthenticate: boolean;
   readonly connections: Set<ServerConnection>;
   /** Calls whose handler has not ended. */
   openCalls: number;
   finishedCalls: number;
-  #overdueCalls: number;
+  overdueCalls: number;
+  /** Calls that were refused before their handler, by why. */
+  readonly refusedCalls: Record<string, number>;
+  /** How late the event loop runs, in milliseconds, as far as it is looked at. */
+  loopDelayMs: number;
+  /** Whether a dependency fails: every answer says so. */
+  isDegraded: () => boolean;
   /** Reply streams whose headers go at the end of this turn. */
   readonly #heads: ServerCall[];
   readonly #sendHeads: () => void;
@@ -91,13 +107,19 @@ export class ServerCore implements ServerConnectionOwner {
     this.limits = options.limits;
     this.events = new Events();
     this.once = undefined;
-    this.admission = undefined;
+    const { admission } = options;
+    this.gate =
+      admission === false ? undefined : new AdmissionGate(new Admission(admission, runtime.world.random), runtime);
+    this.#principals = new Principals();
     this.#identity = new Identity(options.authenticate, options.critical, runtime.world.clock);
     this.#canAuthenticate = options.authenticate !== undefined;
     this.connections = new Set();
     this.openCalls = 0;
     this.finishedCalls = 0;
-    this.#overdueCalls = 0;
+    this.overdueCalls = 0;
+    this.refusedCalls = {};
+    this.loopDelayMs = 0;
+    this.isDegraded = () => false;
     this.#heads = [];
     this.#sendHeads = () => {
       for (let i = 0; i < this.#heads.length; i++) {
@@ -203,7 +225,7 @@ export class ServerCore implements ServerConnectionOwner {
       return refuse(exchange, "UNIMPLEMENTED", `the encoding "${unknownEncoding}" is not known here`);
     }
     if (badName !== "") return refuse(exchange, "INTERNAL", `metadata "${badName}" is no base64`);
-    if (this.#overdueCalls >= OVERDUE_CALLS_MAX) {
+    if (this.overdueCalls >= OVERDUE_CALLS_MAX) {
       return refuse(exchange, "RESOURCE_EXHAUSTED", "too many handlers have outlived their deadlines");
     }
     exchange.requestEncoding = encoding;
@@ -228,6 +250,7 @@ export class ServerCore implements ServerConnectionOwner {
       if (store !== undefined && store !== this.once.store.storeId) return refuseOther(exchange);
     }
     route.figures.started += 1;
+    facts.started += 1;
     call.begin(timeoutMs, ends);
   }
 
@@ -241,6 +264,17 @@ export class ServerCore implements ServerConnectionOwner {
       return true;
     }
     return call.route.isBuiltIn || this.#identity.identify(call, facts);
+  }
+
+  /** A call has come to its end for its caller. */
+  record(call: ServerCall, code: CodeOrOk, error: RpcError | undefined): void {
+    const facts = call.exchange.connection.facts as ConnectionFacts;
+    const nowMs = this.runtime.world.clock.monotonicMs();
+    if (code === "OK") facts.succeeded += 1;
+    else facts.failed += 1;
+    call.route.figures.ended(code, nowMs, nowMs - call.arrivedMs);
+    if (this.events.hears("call.ended"))
+      this.events.emit("call.ended", nowMs, { record: recordOf(call, code, error, nowMs) });
   }
 
   connectionClosed(connection: ServerConnection): void {
@@ -272,16 +306,34 @@ export class ServerCore implements ServerConnectionOwner {
     return found;
   }
   callOverdue(): void {
-    this.#overdueCalls += 1;
+    this.overdueCalls += 1;
   }
   callNoLongerOverdue(): void {
-    this.#overdueCalls -= 1;
+    this.overdueCalls -= 1;
   }
 
   /** Tells once, when no connection is left. */
   onIdle(listener: () => void): void {
     this.#onIdle = listener;
     this.#checkIdle();
+  }
+
+  /** On whose behalf a call is made, as far as admission asks: its principal, or the host that it came from. */
+  admittedPrincipalOf(call: ServerCall): AdmittedPrincipal {
+    const { principal } = call;
+    const facts = call.exchange.connection.facts as ConnectionFacts;
+    if (principal !== undefined && principal !== facts.certified) return this.#principals.of(principal.id);
+    facts.admitted ??= this.#principals.of(principal?.id ?? facts.host);
+    return facts.admitted;
+  }
+
+  /** Admission did not let it begin. */
+  admissionRefused(call: ServerCall, why: RefusalWhy): void {
+    this.refusedCalls[why] = (this.refusedCalls[why] ?? 0) + 1;
+    if (!this.events.hears("admission.refused")) return;
+    const { priority, route } = call;
+    const atMs = this.runtime.world.clock.monotonicMs();
+    this.events.emit("admission.refused", atMs, { method: route.plan.info, priority, why });
   }
 
   intercept(call: ServerCall): void {
