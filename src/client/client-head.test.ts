@@ -75,7 +75,7 @@ describe("the bound of a request's headers", () => {
       await using s = scene(
         1,
         saying(() => `${id} process`),
-        { compress: "deflate", token: () => "t" },
+        { compress: "deflate" },
       );
       await s.warm();
       s.lines.push("lose");
