@@ -5,6 +5,7 @@ import {
   assertUnknown,
   inProcess,
   LOST,
+  ofBalancer,
   type Peers,
   saying,
   type Scene,
@@ -89,18 +90,11 @@ describe("a peer that is not to be believed", () => {
   });
 
   it("is a balancer of connections: what one of them said does not hold for the next", async () => {
-    const stores: Set<string>[] = [];
-    const balancer: Peers = (_, lines) => ({
-      announces: (boot) => `b${boot} process`,
-      kept: (boot) => (stores[boot] ??= new Set()),
-      lines,
-      isBalancer: true,
-    });
-    await using s = scene(1, balancer);
+    await using s = scene(1, ofBalancer);
     await s.warm();
     s.lines.push("lose");
     assertUnknown(await s.call(), LOST);
-    assert.deepEqual(asked(s), ["p0", "p0 for b2"]);
+    assert.deepEqual(asked(s), ["p0", "p0 for p0-2"]);
     assert.equal(s.log.effects.length, 1, "the process behind the next connection has refused it");
     s.log.requests.length = 0;
     s.lines.push("lose", "lose");

@@ -31,6 +31,8 @@ export const ofService = (count: 1 | 2): Peers => {
     return { announces: () => `s${at} service`, kept: () => stores[at] as Set<string>, lines };
   };
 };
+/** Behind each address a balancer of connections: each of them leads to a process of its own. */
+export const ofBalancer: Peers = (index, lines) => ({ ...inProcess(index, lines), isBalancer: true });
 /** Stores of their own, of which they say this. */
 export const saying =
   (text: (index: number) => string | undefined, isForeign = false): Peers =>
@@ -40,8 +42,8 @@ export const saying =
   };
 
 /** So many peers, the lines for the next requests of any of them, a client, and what was asked and run. */
-export function scene(count: number, peers: Peers, options: Options = {}) {
-  const simulation = createSimulation();
+export function scene(count: number, peers: Peers, options: Options = {}, seed = 1) {
+  const simulation = createSimulation({ seed });
   const log: DedupLog = { requests: [], effects: [] };
   const lines: DedupLine[] = [];
   const hosts = Array.from({ length: count }, (_, index) => `p${index}`);
