@@ -141,6 +141,21 @@ describe("a once call that waits for the one peer that can tell", () => {
     assert.equal(new Set(s.log.effects).size, s.log.effects.length);
   });
 
+  it("does not wait for one that its resolver names no more", async () => {
+    await using s = scene(5, inProcess);
+    await s.warm();
+    s.lines.push("crash");
+    const call = s.call();
+    await s.simulation.advance(1_000);
+    const startMs = s.simulation.nowMs;
+    s.forget(s.log.requests[0]?.host ?? "");
+    const error = await call;
+    assertUnknown(error, LOST);
+    assert.ok(s.simulation.nowMs - startMs < 100);
+    assert.equal(s.log.requests.length, 1);
+    assert.match(error?.verdict ?? "", /unary may have happened once; repeat it with the same idempotencyKey\.$/);
+  });
+
   it("ends with its client", async () => {
     await using s = scene(2, inProcess);
     await s.warm();

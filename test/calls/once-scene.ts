@@ -3,6 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { annotate, type CallOptions, createClient, RpcError } from "holdfast";
+import type { Resolver } from "holdfast/discover";
 import { createSimulation } from "holdfast/testing";
 import type { CallRecord } from "../../src/call/event.ts";
 import type { ChannelOptions, ClientOptions } from "../../src/client/options.ts";
@@ -49,11 +50,20 @@ export function scene(count: number, peers: Peers, options: Options = {}, seed =
   const hosts = Array.from({ length: count }, (_, index) => `p${index}`);
   for (const [index, host] of hosts.entries()) bootDedupPeer(simulation, host, peers(index, lines), log);
   const world = simulation.host("client");
-  const client = createClient(
-    OnceProbe,
-    hosts.map((host) => `${host}:50051`),
-    { world, plaintext: true, ...options },
-  );
+  const named = hosts.map((host) => `${host}:50051`);
+  let forget: (host: string) => void = () => {};
+  const forgotten = new Promise<string>((resolve) => {
+    forget = resolve;
+  });
+  const resolver: Resolver = {
+    name: "scene",
+    async *watch() {
+      yield named.map((address) => ({ address }));
+      const gone = `${await forgotten}:50051`;
+      yield named.filter((address) => address !== gone).map((address) => ({ address }));
+    },
+  };
+  const client = createClient(OnceProbe, resolver, { world, plaintext: true, ...options });
   const records: CallRecord[] = [];
   client.$on("call.ended", ({ record }) => records.push(record));
   const call = async (given?: CallOptions<"once">): Promise<RpcError | undefined> =>
@@ -71,6 +81,8 @@ export function scene(count: number, peers: Peers, options: Options = {}, seed =
     client,
     records,
     call,
+    /** The resolver names it no more, for good. */
+    forget,
     /** Until each peer has said what it has to say. */
     async warm(): Promise<void> {
       await simulation.advance(1);
