@@ -2,9 +2,9 @@
  * Calls of effect once among scripted peers, in virtual time: what keeps first answers, who was asked for which store, what was run.
  */
 import assert from "node:assert/strict";
-import { annotate, type CallOptions, createClient, RpcError } from "holdfast";
+import { annotate, type CallOptions, type Client, createClient, RpcError } from "holdfast";
 import type { Resolver } from "holdfast/discover";
-import { createSimulation } from "holdfast/testing";
+import { createSimulation, type Simulation } from "holdfast/testing";
 import type { CallRecord } from "../../src/call/event.ts";
 import type { ChannelOptions, ClientOptions } from "../../src/client/options.ts";
 import { Probe } from "../simulation/probe-cluster.ts";
@@ -42,8 +42,23 @@ export const saying =
     return { announces: () => text(index), kept: () => store, lines, isForeign };
   };
 
+export interface Scene extends AsyncDisposable {
+  readonly simulation: Simulation;
+  readonly log: DedupLog;
+  /** For the next requests of any peer. */
+  readonly lines: DedupLine[];
+  readonly client: Client<typeof OnceProbe>;
+  readonly records: CallRecord[];
+  /** One call, to its end: what it failed with, if it did. */
+  call(options?: CallOptions<"once">): Promise<RpcError | undefined>;
+  /** The resolver names it no more, for good. */
+  forget(host: string): void;
+  /** Until each peer has said what it has to say. */
+  warm(): Promise<void>;
+}
+
 /** So many peers, the lines for the next requests of any of them, a client, and what was asked and run. */
-export function scene(count: number, peers: Peers, options: Options = {}, seed = 1) {
+export function scene(count: number, peers: Peers, options: Options = {}, seed = 1): Scene {
   const simulation = createSimulation({ seed });
   const log: DedupLog = { requests: [], effects: [] };
   const lines: DedupLine[] = [];
@@ -81,9 +96,7 @@ export function scene(count: number, peers: Peers, options: Options = {}, seed =
     client,
     records,
     call,
-    /** The resolver names it no more, for good. */
     forget,
-    /** Until each peer has said what it has to say. */
     async warm(): Promise<void> {
       await simulation.advance(1);
       await simulation.settle(client.$channel.ready());
@@ -100,7 +113,6 @@ export function scene(count: number, peers: Peers, options: Options = {}, seed =
     },
   };
 }
-export type Scene = ReturnType<typeof scene>;
 
 /** Who was asked, in order, and for which store. */
 export function asked({ log }: Scene): readonly string[] {
