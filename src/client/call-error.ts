@@ -57,7 +57,7 @@ export function outcomeUnknown(call: ClientCall, { peer, cause }: OncePlace, why
   return failure({
     ...factsOf(call),
     code: "ABORTED",
-    text: `${peer.address} may have done it${failed}, and ${why}; ${key} may be used later`,
+    text: `${peer.address} may have done it${failed}, and ${why}; ${key} may be used later, and a peer with that store knows it`,
     reason: "OUTCOME_UNKNOWN",
     reached: "maybe",
     cause,

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it, type TestContext } from "node:test";
 import { annotate } from "holdfast";
 import { createSimulation } from "holdfast/testing";
+import { asked, saying, scene } from "../../test/calls/once-scene.ts";
 import { Probe, probe } from "../../test/simulation/probe-cluster.ts";
 import { createServer } from "../server/create-server.ts";
 import { ClientCall } from "./client-call.ts";
@@ -65,6 +66,27 @@ describe("the bound of a request's headers", () => {
     await client.$close({ timeoutMs: 0 });
     assert.equal(sections.length, 1);
     assert.ok((sections[0]?.bytes ?? Infinity) <= (sections[0]?.most ?? 0));
+  });
+
+  it("holds for a repeat that asks for a store, and grows by each character of the store's id", async (context) => {
+    const sections = measured(context);
+    const mosts: number[] = [];
+    for (const id of ["s", "s".repeat(64)]) {
+      await using s = scene(
+        1,
+        saying(() => `${id} process`),
+        { compress: "deflate" },
+      );
+      await s.warm();
+      s.lines.push("lose");
+      const metadata = { "x-a": "b".repeat(100) };
+      const options = { idempotencyKey: "k".repeat(256), timeoutMs: 86_399_999.5, priority: "sheddable" } as const;
+      assert.equal(await s.call({ ...options, metadata }), undefined);
+      assert.deepEqual(asked(s), ["p0", `p0 for ${id}`]);
+      mosts.push(sections.at(-1)?.most ?? 0);
+    }
+    for (const { bytes, most } of sections) assert.ok(bytes <= most, `${bytes} bytes, said ${most} at most`);
+    assert.equal((mosts[1] ?? 0) - (mosts[0] ?? 0), 63);
   });
 });
 

@@ -15,7 +15,6 @@ export class OncePlace {
   readonly connection: ClientConnection;
   /** What became of the first attempt that may have done it; undefined: it succeeded. */
   readonly cause: RpcError | undefined;
-  #store: DedupStore | undefined = undefined;
 
   constructor(attempt: CallAttempt, cause: RpcError | undefined) {
     this.peer = attempt.peer;
@@ -28,9 +27,7 @@ export class OncePlace {
    * processes, each with connections of its own. It may become known later, and be doubted later still. Undefined: unknown.
    */
   get store(): DedupStore | undefined {
-    const { dedup } = this.connection;
-    if (dedup !== undefined) this.#store = dedup;
-    return this.#store;
+    return this.connection.dedup;
   }
 
   /** Some peer that shares the store takes the call now, or may soon. */
