@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { setImmediate as turn } from "node:timers/promises";
 import { assertFails } from "../../test/calls/failure.ts";
+import { turns } from "../../test/calls/gate.ts";
 import { createClient } from "../client/create-client.ts";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../schema/gen/grpc/health/v1/health_pb.ts";
 import { createServer } from "./create-server.ts";
@@ -53,7 +53,7 @@ async function isSilent(next: Promise<unknown>): Promise<boolean> {
     () => (isSettled = true),
     () => (isSettled = true),
   );
-  await turn();
+  await turns(1);
   return !isSettled;
 }
 
@@ -225,7 +225,7 @@ describe("over a connection", () => {
     one.board.setHealth(SHOP, "NOT_SERVING");
     assert.equal((await replies.next()).value?.status, Status.NOT_SERVING);
     await replies.return?.();
-    while (one.service.watches > 0) await turn();
+    for (let i = 0; i < 1_000 && one.service.watches > 0; i++) await turns(1);
     assert.equal(one.service.watches, 0);
     const last = client.watch({ service: SHOP })[Symbol.asyncIterator]();
     await last.next();
