@@ -157,11 +157,26 @@ describe("a Watch", () => {
     one.service.end();
     await assert.rejects(last, { code: "UNAVAILABLE", reason: "SERVER_DRAINING" });
     assert.equal((await replies.next()).done, true);
-    one.board.phaseChanged("closed");
     const late = watching(one, SHOP);
     assert.equal(await statusOf(late.replies), Status.NOT_SERVING);
     await assert.rejects(late.replies.next(), { code: "UNAVAILABLE" });
     assert.equal(one.service.watches, 0);
+  });
+
+  it("ends when the server is closed, if nothing has ended it before", async () => {
+    const one = rig();
+    const { replies } = watching(one, SHOP);
+    await statusOf(replies);
+    const next = replies.next();
+    one.board.phaseChanged("closed");
+    assert.equal((await next).value.status, Status.NOT_SERVING);
+    await assert.rejects(replies.next(), { code: "UNAVAILABLE" });
+    const more = rig();
+    await statusOf(watching(more, SHOP).replies);
+    more.service[Symbol.dispose]();
+    assert.equal(more.service.watches, 0);
+    more.board.setHealth(SHOP, "NOT_SERVING");
+    assert.equal(more.service.check({ service: SHOP }).status, Status.NOT_SERVING);
   });
 
   it("ends when its own connection drains, and the others go on", async () => {
