@@ -30,8 +30,11 @@ export interface DebugSocket {
   /** As the handshake found (`TLSv1.3`); undefined for plaintext. */
   readonly tls: string | undefined;
   readonly streamsStarted: number;
-  /** Of those that began, which are open; how they ended is not kept. */
-  readonly streamsOpen: number;
+  readonly streamsSucceeded: number;
+  readonly streamsFailed: number;
+  readonly messagesSent?: number | undefined;
+  readonly messagesReceived?: number | undefined;
+  readonly pingsSent?: number | undefined;
   /** When bytes came last, in milliseconds since 1970; undefined if that is not kept. */
   readonly receivedAtMs: number | undefined;
   /** Bytes that the other end allows this one to send; undefined if that is not kept. */

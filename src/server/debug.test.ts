@@ -7,7 +7,7 @@ import { createServer } from "./create-server.ts";
 import { DebugService } from "./debug.ts";
 import { DebugIds, type DebugSocket, type DebugSource } from "./debug-source.ts";
 
-const calls = { started: 3, succeeded: 2, failed: 1, lastAtMs: 1_700_000_000_123 };
+const calls = { started: 3, succeeded: 2, failed: 1, lastAtMs: 1_700_000_000_123.4567 };
 
 function socket(id: number, serverId: number | undefined): DebugSocket {
   return {
@@ -17,8 +17,12 @@ function socket(id: number, serverId: number | undefined): DebugSocket {
     remoteAddress: `127.0.0.1:${id}`,
     tls: id % 2 === 0 ? "TLSv1.3" : undefined,
     streamsStarted: id,
-    streamsOpen: 1,
-    receivedAtMs: 1_700_000_000_000,
+    streamsSucceeded: 1,
+    streamsFailed: 0,
+    messagesSent: 4,
+    messagesReceived: 5,
+    pingsSent: 6,
+    receivedAtMs: 1_700_000_000_000.000_1,
     sendWindowBytes: 65_535,
     receiveWindowBytes: undefined,
   };
@@ -107,7 +111,7 @@ describe("debug answers", () => {
         ipAddress: new Uint8Array([127, 0, 0, 1]),
         port: 1_000,
       });
-      assert.deepEqual([one?.data?.streamsStarted, one?.data?.streamsSucceeded], [1_000n, 999n]);
+      assert.deepEqual([one?.data?.streamsStarted, one?.data?.keepAlivesSent], [1_000n, 6n]);
       assert.deepEqual([one?.data?.localFlowControlWindow, one?.data?.remoteFlowControlWindow], [65_535n, undefined]);
       assert.equal(one?.security?.model.case, "other");
       const { socket: plain } = await client.getSocket({ socketId: 999n });

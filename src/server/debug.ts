@@ -3,7 +3,7 @@
  * whoever is connected. Whatever is asked is worked out then; a server that is not asked keeps nothing for it.
  */
 import type { MessageInitShape as Init } from "@bufbuild/protobuf";
-import { timestampFromMs, type Timestamp } from "@bufbuild/protobuf/wkt";
+import { timestampFromMs as timestampFromWholeMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { RpcError } from "../call/error.ts";
 import {
   ChannelConnectivityState_State as State,
@@ -176,8 +176,11 @@ function socketData(socket: DebugSocket): Init<typeof SocketDataSchema> {
   const { receivedAtMs, sendWindowBytes, receiveWindowBytes } = socket;
   return {
     streamsStarted: BigInt(socket.streamsStarted),
-    // A stream that is over has ended in good order, as far as its connection knows: it keeps no account of resets.
-    streamsSucceeded: BigInt(Math.max(0, socket.streamsStarted - socket.streamsOpen)),
+    streamsSucceeded: BigInt(socket.streamsSucceeded),
+    streamsFailed: BigInt(socket.streamsFailed),
+    messagesSent: BigInt(socket.messagesSent ?? 0),
+    messagesReceived: BigInt(socket.messagesReceived ?? 0),
+    keepAlivesSent: BigInt(socket.pingsSent ?? 0),
     ...(receivedAtMs === undefined ? {} : { lastMessageReceivedTimestamp: timestampFromMs(receivedAtMs) }),
     ...(sendWindowBytes === undefined ? {} : { localFlowControlWindow: BigInt(sendWindowBytes) }),
     ...(receiveWindowBytes === undefined ? {} : { remoteFlowControlWindow: BigInt(receiveWindowBytes) }),
@@ -199,4 +202,9 @@ function socketRef({ id, remoteAddress }: DebugSocket): { socketId: bigint; name
 
 function subchannelRef({ id, address }: DebugPeer): { subchannelId: bigint; name: string } {
   return { subchannelId: BigInt(id), name: address };
+}
+
+/** A moment in milliseconds may have a fraction; protobuf-es makes nanoseconds with one of it, which cannot be encoded. */
+function timestampFromMs(ms: number): Timestamp {
+  return timestampFromWholeMs(Math.round(ms));
 }

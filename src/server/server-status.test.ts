@@ -75,7 +75,7 @@ describe("a server's status", () => {
         calls: { open: 0, finished: 0, refused, overdue: 1 },
         doors: [{ address: "127.0.0.1:1", isTls: false, isLocal: true }],
         methods: [counts({ started: 1, codes: { OK: 1 } })],
-        admission: { concurrencyMax: 8, running: 1, queued, oldestWaitMs: 3, isOverCapacity: false, loopDelayMs: 0.5 },
+        admission: { concurrencyMax: 8, running: 1, queued, loopDelayMs: 0.5 },
         dedup: { storeId: "s", scope: "process", counts: { kept: 1 } },
         checks: [Object.freeze({ name: "disk" }) as never],
       }),

@@ -41,10 +41,6 @@ export interface AdmissionStatus {
   readonly running: number;
   /** Calls that wait for a permit, by priority. */
   readonly queued: Readonly<Record<"critical" | "normal" | "sheddable", number>>;
-  /** How long the oldest of them has waited, in milliseconds. */
-  readonly oldestWaitMs: number;
-  /** More comes than goes: the newest is served first, and the oldest are refused. */
-  readonly isOverCapacity: boolean;
   /** How late this process's event loop runs, in milliseconds. */
   readonly loopDelayMs: number;
 }
