@@ -32,6 +32,12 @@ describe("the server's own services", () => {
     assert.deepEqual(named({ reflection: true, debug }).at(-1), [DEBUG, true]);
   });
 
+  it("reflection tells of them", () => {
+    const index = new ReflectionIndex();
+    named({ index, debug });
+    assert.deepEqual(index.services, [DEBUG, HEALTH, ...REFLECTION]);
+  });
+
   it("each has all its handlers", () => {
     const health = new HealthService(new HealthBoard());
     const index = new ReflectionIndex();

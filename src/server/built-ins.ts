@@ -32,7 +32,8 @@ export interface BuiltInOptions {
 
 /**
  * What to add to the router, each giving way to a service of the user's own with the same name. They take no permit of admission, as a Watch
- * would keep it for ever and an overloaded server must be able to say so, and ask for no principal (API.md, section 8).
+ * would keep it for ever and an overloaded server must be able to say so, and ask for no principal (API.md, section 8). They are told to the
+ * index too.
  */
 export function builtIns({ health, index, reflection, debug }: BuiltInOptions): readonly BuiltIn[] {
   const found: BuiltIn[] = [{ contract: Health, handlers: health, isLocalOnly: false }];
@@ -43,5 +44,7 @@ export function builtIns({ health, index, reflection, debug }: BuiltInOptions): 
     }
   }
   if (debug !== undefined) found.push(debug);
+  // A tool that knows a server by its reflection alone asks for its health too.
+  for (const { contract } of found) index.add(contract);
   return found;
 }

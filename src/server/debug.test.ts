@@ -7,7 +7,7 @@ import { createServer } from "./create-server.ts";
 import { DebugService } from "./debug.ts";
 import { DebugIds, type DebugSocket, type DebugSource } from "./debug-source.ts";
 
-const calls = { started: 3, succeeded: 2, failed: 1, lastAtMs: 1_700_000_000_123 };
+const calls = { started: 3, succeeded: 2, failed: 1, lastAtMs: 1_700_000_000_123 + 1 / 4_096 };
 
 function socket(id: number, serverId: number | undefined): DebugSocket {
   return {
@@ -22,7 +22,7 @@ function socket(id: number, serverId: number | undefined): DebugSocket {
     messagesSent: 4,
     messagesReceived: 5,
     pingsSent: 6,
-    receivedAtMs: 1_700_000_000_000,
+    receivedAtMs: 1_700_000_000_000 + 1 / 4_096,
     sendWindowBytes: 65_535,
     receiveWindowBytes: undefined,
   };

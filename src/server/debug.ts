@@ -3,7 +3,7 @@
  * whoever is connected. Whatever is asked is worked out then; a server that is not asked keeps nothing for it.
  */
 import type { MessageInitShape as Init } from "@bufbuild/protobuf";
-import { timestampFromMs, type Timestamp } from "@bufbuild/protobuf/wkt";
+import { timestampFromMs as timestampFromWholeMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { RpcError } from "../call/error.ts";
 import {
   ChannelConnectivityState_State as State,
@@ -202,4 +202,9 @@ function socketRef({ id, remoteAddress }: DebugSocket): { socketId: bigint; name
 
 function subchannelRef({ id, address }: DebugPeer): { subchannelId: bigint; name: string } {
   return { subchannelId: BigInt(id), name: address };
+}
+
+/** A moment in milliseconds may have a fraction; protobuf-es makes nanoseconds with one of it, which cannot be encoded. */
+function timestampFromMs(ms: number): Timestamp {
+  return timestampFromWholeMs(Math.round(ms));
 }

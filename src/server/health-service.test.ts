@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { setImmediate as turn } from "node:timers/promises";
 import { assertFails } from "../../test/calls/failure.ts";
+import { turns } from "../../test/calls/gate.ts";
 import { createClient } from "../client/create-client.ts";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../schema/gen/grpc/health/v1/health_pb.ts";
 import { createServer } from "./create-server.ts";
@@ -53,7 +53,7 @@ async function isSilent(next: Promise<unknown>): Promise<boolean> {
     () => (isSettled = true),
     () => (isSettled = true),
   );
-  await turn();
+  await turns(1);
   return !isSettled;
 }
 
@@ -157,11 +157,26 @@ describe("a Watch", () => {
     one.service.end();
     await assert.rejects(last, { code: "UNAVAILABLE", reason: "SERVER_DRAINING" });
     assert.equal((await replies.next()).done, true);
-    one.board.phaseChanged("closed");
     const late = watching(one, SHOP);
     assert.equal(await statusOf(late.replies), Status.NOT_SERVING);
     await assert.rejects(late.replies.next(), { code: "UNAVAILABLE" });
     assert.equal(one.service.watches, 0);
+  });
+
+  it("ends when the server is closed, if nothing has ended it before", async () => {
+    const one = rig();
+    const { replies } = watching(one, SHOP);
+    await statusOf(replies);
+    const next = replies.next();
+    one.board.phaseChanged("closed");
+    assert.equal((await next).value.status, Status.NOT_SERVING);
+    await assert.rejects(replies.next(), { code: "UNAVAILABLE" });
+    const more = rig();
+    await statusOf(watching(more, SHOP).replies);
+    more.service[Symbol.dispose]();
+    assert.equal(more.service.watches, 0);
+    more.board.setHealth(SHOP, "NOT_SERVING");
+    assert.equal(more.service.check({ service: SHOP }).status, Status.NOT_SERVING);
   });
 
   it("ends when its own connection drains, and the others go on", async () => {
@@ -225,7 +240,7 @@ describe("over a connection", () => {
     one.board.setHealth(SHOP, "NOT_SERVING");
     assert.equal((await replies.next()).value?.status, Status.NOT_SERVING);
     await replies.return?.();
-    while (one.service.watches > 0) await turn();
+    for (let i = 0; i < 1_000 && one.service.watches > 0; i++) await turns(1);
     assert.equal(one.service.watches, 0);
     const last = client.watch({ service: SHOP })[Symbol.asyncIterator]();
     await last.next();

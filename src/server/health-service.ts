@@ -38,11 +38,13 @@ export class HealthService {
   readonly #topics: Map<string, Topic>;
   readonly #changes: Disposable;
   #watches: number;
+  #hasEnded: boolean;
 
   constructor(board: HealthBoard) {
     this.#board = board;
     this.#topics = new Map();
     this.#watches = 0;
+    this.#hasEnded = false;
     this.#changes = board.onChange(() => this.#changed());
   }
 
@@ -80,15 +82,16 @@ export class HealthService {
     }
     this.#watches += 1;
     const watch = new Watch(topic, call, this);
-    if (this.#board.phase === "closed") watch.end(closing());
+    if (this.#hasEnded) watch.end(closing());
     return watch;
   }
 
   /**
-   * Ends all Watches, which would otherwise hold a drain up until they are cut. To be called when connections are told to go away, so that the
-   * time before is time to read that the server drains.
+   * Ends all Watches, which would otherwise hold a drain up until they are cut; one that is opened later ends after its first word. To be
+   * called when connections are told to go away, so that the time before is time to read that the server drains.
    */
   end(): void {
+    this.#hasEnded = true;
     for (const topic of [...this.#topics.values()]) for (const watch of [...topic.watches]) watch.end(closing());
   }
 

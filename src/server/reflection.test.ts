@@ -72,8 +72,9 @@ describe("server reflection", () => {
 
   it("what it gives is the descriptor, byte by byte, from which the service can be built again", async () => {
     const [answer] = await answers(indexOf(), symbol(Channelz.typeName));
-    assert.equal(answer?.messageResponse.case, "fileDescriptorResponse");
-    const { fileDescriptorProto } = answer?.messageResponse.value as { fileDescriptorProto: Uint8Array[] };
+    const { messageResponse } = answer ?? assert.fail();
+    assert.equal(messageResponse.case, "fileDescriptorResponse");
+    const { fileDescriptorProto } = messageResponse.value as { fileDescriptorProto: Uint8Array[] };
     assert.deepEqual(fileDescriptorProto[0], toBinary(FileDescriptorProtoSchema, Channelz.file.proto));
     const files = new Map(
       fileDescriptorProto.map((bytes) => {

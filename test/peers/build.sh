@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # Gets the programs that the tests talk to. `test/peers/build.sh [debian|python|go|generate ...]`; without a name: debian and go.
-#   debian    curl, nghttp, h2load, python3-grpcio, by apt-get, if one is missing (needs root)
+#   debian    curl, nghttp, h2load, python3-grpcio, by apt-get, if one is missing (needs root); into .cache/python,
+#             grpcio's clients of health and reflection, which Debian does not have
 #   python    the same, for those who look for it by that name
-#   go        grpc-go's interop client and server, h2spec, connectconformance, into .cache/go/bin, at the versions of go.mod
+#   go        grpc-go's interop client and server, grpcurl, h2spec, connectconformance, into .cache/go/bin, at the versions of go.mod
 #   generate  the generated code under test/peers/gen and test/conformance/gen
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 go_module=$root/test/peers/go
 go_bin=$root/.cache/go/bin
+python_modules=$root/.cache/python
+# As python3-grpcio of Debian 12 and 13; they are Python alone, and go with every grpcio from there on.
+python_version=1.51.1
 # Each Go knows its own; one that was set for another Go misleads it.
 unset GOROOT
 
@@ -20,11 +24,27 @@ has_debian() {
 }
 
 build_debian() {
-  if has_debian; then return; fi
-  say "installing Debian packages"
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    ca-certificates curl nghttp2-client python3-grpcio python3-protobuf >/dev/null
+  if ! has_debian; then
+    say "installing Debian packages"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      ca-certificates curl nghttp2-client python3-grpcio python3-protobuf >/dev/null
+  fi
+  build_python_clients
+}
+
+# Without their dependencies: they are to run with Debian's grpcio and protobuf.
+build_python_clients() {
+  if [ "$(cat "$python_modules/.stamp" 2>/dev/null)" = "$python_version" ]; then return; fi
+  if ! python3 -m pip --version >/dev/null 2>&1; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-pip >/dev/null
+  fi
+  say "fetching grpcio's clients of health and reflection"
+  rm -rf "$python_modules"
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary :all: \
+    --target "$python_modules" "grpcio-health-checking==$python_version" "grpcio-reflection==$python_version"
+  echo "$python_version" >"$python_modules/.stamp"
 }
 
 # The Go that go.mod asks for. Any Go from 1.21 on fetches it by itself; an older one fetches it as the module that it is.
@@ -62,7 +82,7 @@ find_go() {
 build_go() {
   local stamp programs
   stamp=$(cat "$go_module/go.mod" "$go_module/go.sum" "${BASH_SOURCE[0]}" | sha256sum | cut -d' ' -f1)
-  programs="connectconformance h2spec interop-client interop-server"
+  programs="connectconformance grpcurl h2spec interop-client interop-server"
   if [ "$(cat "$go_bin/.stamp" 2>/dev/null)" = "$stamp" ]; then
     for program in $programs; do [ -x "$go_bin/$program" ] || rm -f "$go_bin/.stamp"; done
     if [ -f "$go_bin/.stamp" ]; then return; fi
@@ -74,6 +94,7 @@ build_go() {
   cd "$go_module"
   export GOFLAGS=-mod=readonly GOTOOLCHAIN=${GOTOOLCHAIN:-auto}
   "$go" build -trimpath -ldflags=-s -o "$go_bin/connectconformance" connectrpc.com/conformance/cmd/connectconformance
+  "$go" build -trimpath -ldflags=-s -o "$go_bin/grpcurl" github.com/fullstorydev/grpcurl/cmd/grpcurl
   "$go" build -trimpath -ldflags=-s -o "$go_bin/h2spec" github.com/summerwind/h2spec/cmd/h2spec
   "$go" build -trimpath -ldflags=-s -o "$go_bin/interop-client" google.golang.org/grpc/interop/client
   "$go" build -trimpath -ldflags=-s -o "$go_bin/interop-server" google.golang.org/grpc/interop/server

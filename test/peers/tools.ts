@@ -8,12 +8,15 @@ import { delimiter, join } from "node:path";
 export const ROOT: string = join(import.meta.dirname, "..", "..");
 const GO_PROGRAMS = join(ROOT, ".cache", "go", "bin");
 
-export type GoProgram = "interop-client" | "interop-server" | "h2spec" | "connectconformance";
+export type GoProgram = "interop-client" | "interop-server" | "grpcurl" | "h2spec" | "connectconformance";
 
 /** Where test/peers/build.sh puts it; it need not exist. */
 export function goProgram(name: GoProgram): string {
   return join(GO_PROGRAMS, name);
 }
+
+/** Where test/peers/build.sh puts what Python imports; it need not exist. */
+export const PYTHON_MODULES: string = join(ROOT, ".cache", "python");
 
 /** Whether a program is there: a path, or a name on PATH. */
 export function hasProgram(program: string): boolean {
