@@ -1,0 +1,578 @@
+/**
+ * Hot path: which calls begin now, which wait, and which are refused. One for a server. Pure: the server tells it what arrives, begins and ends, with the
+ * time; it answers at once or later through the call itself.
+ *
+ * While nothing is over its limit, a call costs a few numbers: {@link Admission.offer} says ADMITTED and {@link Admission.ended}
+ * counts it. A call that cannot begin waits, for one of two reasons.
+ *
+ * The limit: as many handlers run as may ({@link ConcurrencyLimit}). It begins when another ends.
+ *
+ * The turn: a handler that computes for long keeps the event loop, so of such handlers never more than one runs, a limit of them means
+ * nothing, and the true queue is in the sockets, where it has neither age nor priority. So in one turn of the loop heavy handlers (0.1 ms and
+ * more, as measured by their first synchronous part) are begun for about `turnBudgetMs`, one at least. Everything else that was read waits here;
+ * `isTurnDue` says so, and the server calls {@link Admission.drainTurn} from its next turn, when what arrived meanwhile was read too and the
+ * best of all is known. Light handlers cost about what a refusal does: they neither wait for the turn nor are counted in it, so their
+ * begin is timed once in sixteen calls, and for the rest no clock is read.
+ *
+ * Over capacity is what CoDel (Nichols and Jacobson 2012) calls so: the oldest call has waited longer than a target for a whole interval.
+ * A burst is none of that: it waits, first come first served. While it lasts
+ * - the newest begins first (Facebook's adaptive LIFO, "Fail at Scale", 2015): the old have the least time left,
+ * - who has waited too long is refused, and who would be doomed,
+ * - among the newest of a priority the one begins whose principal has had the least of late, and who holds more than its share waits no more,
+ * - what is beyond the threshold of priorities and levels is refused when it arrives ({@link PriorityThreshold}).
+ * Critical calls always begin before normal ones, those before sheddable ones.
+ *
+ * The target is twice what a handler takes, or keeps the loop for; the age two and a half targets: so an answer that
+ * waited takes at most some six times of one that did not, and work that nobody waits for any more is not begun.
+ */
+import type { Options } from "../../call/options.ts";
+import { booleanOption, numberOption, resolveOptions } from "../../call/options.ts";
+import type { Random } from "../../world/random.ts";
+import { ConcurrencyLimit } from "./concurrency-limit.ts";
+import type { HandlerFigures } from "./handler-figures.ts";
+import { HEAVY_MS } from "./handler-figures.ts";
+import type { Principal } from "./principal.ts";
+import { PriorityThreshold } from "./priority-threshold.ts";
+import type { PriorityRank, RefusalWhy } from "./refusal.ts";
+import { pushbackMs } from "./refusal.ts";
+import { WaitingQueue } from "./waiting-queue.ts";
+
+/** How much a server takes on. */
+export type AdmissionOptions = Options<{
+  /** The most handlers that run at once. Default 1 000, 1..1 000 000. */
+  concurrencyMax: number;
+  /** Whether the limit is learned, from 1 to `concurrencyMax`; false: it is `concurrencyMax`. Default true. */
+  isAdaptive: boolean;
+  /** The most calls that wait. Default 1 000: what a burst may bring, for age is what bounds the wait. 0..1 000 000. */
+  queueMax: number;
+  /** For how long heavy handlers are begun in one turn of the event loop, in milliseconds. Default 2, 0.1..1 000. One is always begun. */
+  turnBudgetMs: number;
+}>;
+
+const SHAPE = {
+  concurrencyMax: numberOption({ default: 1_000, min: 1, max: 1_000_000, integer: true }),
+  isAdaptive: booleanOption({ default: true }),
+  queueMax: numberOption({ default: 1_000, min: 0, max: 1_000_000, integer: true }),
+  turnBudgetMs: numberOption({ default: 2, min: 0.1, max: 1_000 }),
+};
+
+/** What {@link Admission.offer} answers: the call may begin now, it waits, or it was refused. */
+export const ADMITTED = 0;
+export const QUEUED = 1;
+export const REFUSED = 2;
+/** One of the three. */
+export type Offer = typeof ADMITTED | typeof QUEUED | typeof REFUSED;
+
+/** Where a call is, as admission sees it. */
+export const OUTSIDE = 0;
+export const WAITING = 1;
+export const RUNNING = 2;
+
+/** What the server's call object offers; the fields under the line are admission's own. */
+export interface AdmissionCall {
+  readonly priorityRank: PriorityRank;
+  readonly principal: Principal;
+  /** Whether it was sent before: its refusal is final. */
+  readonly isRepeat: boolean;
+  /** Monotonic; Infinity for none. */
+  readonly deadlineMs: number;
+  /** Those of its method, kept by the route. */
+  readonly handlerFigures: HandlerFigures;
+  /** A call that waited begins now. May call {@link Admission.ended} before it returns. Must not throw. */
+  admitted(nowMs: number): void;
+  /** It does not begin. Called within `offer` (which then returns REFUSED) or later. `retryAfterMs` is the pushback, -1 for a repeat. Must not throw. */
+  refused(why: RefusalWhy, retryAfterMs: number, nowMs: number): void;
+
+  /** OUTSIDE, WAITING or RUNNING; at first OUTSIDE. */
+  admissionState: typeof OUTSIDE | typeof WAITING | typeof RUNNING;
+  queuePrevious: AdmissionCall | undefined;
+  queueNext: AdmissionCall | undefined;
+  queuedAtMs: number;
+  admittedAtMs: number;
+}
+
+/** What admission does now, for status and figures. Counts are since the start. */
+export interface AdmissionSnapshot {
+  readonly permits: number;
+  readonly running: number;
+  readonly waiting: readonly [critical: number, normal: number, sheddable: number];
+  readonly isOverCapacity: boolean;
+  readonly admitted: number;
+  readonly refused: Readonly<Record<RefusalWhy, number>>;
+  readonly oldestWaitMs: number;
+}
+
+/** What twice a handler's time is not below: for those that wait for the turn, and for those that wait for a permit. */
+const TURN_TARGET_MIN_MS = 2;
+const PERMIT_TARGET_MIN_MS = 10;
+const TARGET_MAX_MS = 400;
+const TARGET_FACTOR = 2;
+const AGE_TARGETS = 4;
+/** And this many divided by the square of how many calls come for each that begins, but not under the least: a younger one is there, bar bad luck. */
+const AGE_NEWER = 6;
+const AGE_TARGETS_MIN = 0.25;
+/** The interval is four targets and at least so long; it is shorter when the last time over capacity is not long ago, as CoDel's is. */
+const INTERVAL_TARGETS = 4;
+const INTERVAL_MIN_MS = 35;
+const INTERVAL_AGAIN_SHARE = 0.25;
+const AGAIN_MS = 100;
+/** So many of the newest are looked at for the one whose principal has had the least. */
+const FAIR_AMONG = 16;
+/** Usage that is within this of the least is alike: to choose among equals is not worth the wait of the newest. */
+const FAIR_FACTOR = 2;
+const FAIR_SLACK = 2;
+/** A principal may hold twice its fair share, and two calls at least: who gets the permits is decided by what each has had. */
+const SHARE_FACTOR = 2;
+const SHARE_MIN = 2;
+/** Begun and refused calls are counted over about so long. */
+const RATE_MS = 100;
+const RATE_KEPT = 0.5;
+const SMOOTH = 0.05;
+
+/** Why the calls in the queue cannot begin. */
+type Blocker = "turn" | "permit";
+
+/** Decides for all calls of a server. Throws for options that are out of range or unknown. */
+export class Admission {
+  /** The hour of wall time, whole: levels change with it. The server sets it. */
+  hour: number;
+  /** Whether the server is to call {@link drainTurn} in the next turn of its loop, after what arrived was read. */
+  isTurnDue: boolean;
+  private readonly limit: ConcurrencyLimit;
+  private readonly queue: WaitingQueue<AdmissionCall>;
+  private readonly threshold: PriorityThreshold;
+  private readonly random: Random;
+  private readonly queueMax: number;
+  private readonly turnBudgetMs: number;
+  private running: number;
+  /** Principals that hold a call. */
+  private holders: number;
+  /** What the heavy handlers of this turn have cost. */
+  private spentMs: number;
+  private blocker: Blocker;
+  private isPumping: boolean;
+  /** Since when the oldest has waited for longer than the target, and when the last time over capacity ended. */
+  private aboveSinceMs: number;
+  private isOver: boolean;
+  private overUntilMs: number;
+  private refusedAtMs: number;
+  /** What handlers take, and what heavy ones cost, over all methods. */
+  private serviceMs: number;
+  private costMs: number;
+  /** Calls begun from the queue, and refused, and since when; the last counts are kept by half. */
+  private rateBegun: number;
+  private rateRefused: number;
+  /** Of those, the ones that had waited. */
+  private rateStale: number;
+  private rateSpanMs: number;
+  private rateSinceMs: number;
+  private ageTargets: number;
+  private admittedCount: number;
+  private readonly refusedCount: Record<RefusalWhy, number>;
+
+  constructor(options: AdmissionOptions | undefined, random: Random) {
+    const { concurrencyMax, isAdaptive, queueMax, turnBudgetMs } = resolveOptions("admission", options, SHAPE);
+    this.hour = 0;
+    this.isTurnDue = false;
+    this.limit = new ConcurrencyLimit(concurrencyMax, isAdaptive);
+    this.queue = new WaitingQueue();
+    this.threshold = new PriorityThreshold();
+    this.random = random;
+    this.queueMax = queueMax;
+    this.turnBudgetMs = turnBudgetMs;
+    this.running = 0;
+    this.holders = 0;
+    this.spentMs = -0;
+    this.blocker = "permit";
+    this.isPumping = false;
+    this.aboveSinceMs = Number.POSITIVE_INFINITY;
+    this.isOver = false;
+    this.overUntilMs = Number.NEGATIVE_INFINITY;
+    this.refusedAtMs = Number.NEGATIVE_INFINITY;
+    this.serviceMs = -0;
+    this.costMs = -0;
+    this.rateBegun = -0;
+    this.rateRefused = -0;
+    this.rateStale = -0;
+    this.rateSpanMs = -0;
+    this.rateSinceMs = Number.NEGATIVE_INFINITY;
+    this.ageTargets = -0;
+    this.ageTargets += AGE_TARGETS;
+    this.admittedCount = 0;
+    this.refusedCount = {
+      "queue-full": 0,
+      displaced: 0,
+      "too-old": 0,
+      expired: 0,
+      doomed: 0,
+      shed: 0,
+      share: 0,
+      rate: 0,
+    };
+  }
+
+  /**
+   * A call arrived, before its body is parsed. ADMITTED: the server begins its handler now. QUEUED: `admitted` or `refused` is called on it later,
+   * or was within this call. REFUSED: `refused` was called on it. `nowMs` may be the time at which this turn's bytes were read, for as long as only light handlers
+   * were begun in it.
+   */
+  offer(call: AdmissionCall, nowMs: number): Offer {
+    if (call.deadlineMs <= nowMs) return this.refuse(call, "expired", nowMs);
+    const figures = call.handlerFigures;
+    if (this.running < this.limit.permits) {
+      if (figures.costMs < HEAVY_MS) {
+        // Behind those that wait for the turn a light one need not stand.
+        if (this.queue.length === 0 || this.blocker === "turn") return this.begin(call, nowMs);
+      } else if (this.queue.length === 0 && this.fitsTurn(figures)) return this.begin(call, nowMs);
+    }
+    return this.enqueue(call, nowMs);
+  }
+
+  /**
+   * The synchronous part of a call's begin took so long. The server times it when `call.handlerFigures.isTimed` was true before the call was
+   * admitted, and may leave out the rest.
+   */
+  timed(call: AdmissionCall, costMs: number): void {
+    const figures = call.handlerFigures;
+    const wasHeavy = figures.isHeavy;
+    if (wasHeavy) this.spentMs += costMs - figures.costMs;
+    figures.timed(costMs);
+    if (costMs < HEAVY_MS) return;
+    if (!wasHeavy) this.spentMs += costMs;
+    this.isTurnDue = true;
+    this.costMs = this.costMs === 0 ? costMs : this.costMs + (costMs - this.costMs) * SMOOTH;
+  }
+
+  /**
+   * A call that was admitted has ended, or no longer counts (a stream that has begun to reply may leave here, and is then no sample).
+   * `isSample` says whether its time is that of its handler: it was not cancelled, refused further down, or a stream. Others may begin.
+   */
+  ended(call: AdmissionCall, nowMs: number, isSample: boolean): void {
+    if (call.admissionState !== RUNNING) return;
+    const figures = call.handlerFigures;
+    const { running } = this;
+    call.admissionState = OUTSIDE;
+    this.running = running - 1;
+    figures.running -= 1;
+    this.leaves(call.principal);
+    if (isSample) {
+      const isHeldBack = this.queue.length > 0 && this.blocker === "permit";
+      const tookMs = nowMs - call.admittedAtMs;
+      figures.sample(tookMs, nowMs, !isHeldBack);
+      this.serviceMs += ((figures.baseMs > 0 ? figures.baseMs : tookMs) - this.serviceMs) * SMOOTH;
+      this.limit.sample(nowMs, call.admittedAtMs, figures.baseMs, running, isHeldBack);
+    }
+    if (this.queue.length > 0) this.pump(nowMs);
+  }
+
+  /** A call that waits is no longer wanted: cancelled, or its connection is gone. Nothing is called on it. */
+  withdraw(call: AdmissionCall): void {
+    if (call.admissionState !== WAITING) return;
+    this.leaveQueue(call);
+  }
+
+  /** A new turn of the loop, or the time of {@link nextDueMs}: those that waited for it begin, those that waited too long are refused. */
+  drainTurn(nowMs: number): void {
+    this.spentMs = 0;
+    this.isTurnDue = false;
+    if (this.queue.length > 0) this.pump(nowMs);
+  }
+
+  /** When {@link drainTurn} must be called though nothing arrives or ends; Infinity for never. Read it after every call of the methods above. */
+  get nextDueMs(): number {
+    if (this.queue.length === 0) return Number.POSITIVE_INFINITY;
+    let dueMs = this.aboveSinceMs + this.intervalMs();
+    if (this.isOver) dueMs = this.queue.oldestAtMs() + this.ageMaxMs();
+    else if (this.aboveSinceMs === Number.POSITIVE_INFINITY) dueMs = this.queue.oldestAtMs() + this.targetMs();
+    return this.blocker === "permit" ? Math.min(dueMs, this.limit.blindDueMs) : dueMs;
+  }
+
+  /** Whether the server is over its capacity: it refuses. */
+  get isOverCapacity(): boolean {
+    return this.isOver;
+  }
+
+  /** What is so now. */
+  snapshot(nowMs: number): AdmissionSnapshot {
+    const [critical = 0, normal = 0, sheddable = 0] = this.queue.lengths;
+    return {
+      permits: this.limit.permits,
+      running: this.running,
+      waiting: [critical, normal, sheddable],
+      isOverCapacity: this.isOver,
+      admitted: this.admittedCount,
+      refused: { ...this.refusedCount },
+      oldestWaitMs: this.queue.length === 0 ? 0 : nowMs - this.queue.oldestAtMs(),
+    };
+  }
+
+  private begin(call: AdmissionCall, nowMs: number): typeof ADMITTED {
+    if (call.principal.held++ === 0) this.holders += 1;
+    this.run(call, nowMs);
+    return ADMITTED;
+  }
+
+  private run(call: AdmissionCall, nowMs: number): void {
+    const figures = call.handlerFigures;
+    call.admissionState = RUNNING;
+    call.admittedAtMs = nowMs;
+    figures.began();
+    this.running += 1;
+    this.admittedCount += 1;
+    if (figures.costMs >= HEAVY_MS) {
+      this.spentMs += figures.costMs;
+      this.isTurnDue = true;
+    }
+  }
+
+  /** Whether a heavy handler may begin in this turn: the first always, another if most of it lies within the budget. */
+  private fitsTurn(figures: HandlerFigures): boolean {
+    return this.spentMs === 0 || this.spentMs + figures.costMs / 2 <= this.turnBudgetMs;
+  }
+
+  private enqueue(call: AdmissionCall, nowMs: number): Offer {
+    const { queue } = this;
+    if (this.running < this.limit.permits) this.block("turn");
+    else {
+      this.block("permit");
+      if (this.limit.growsBlind(nowMs) && queue.length === 0) return this.begin(call, nowMs);
+    }
+    this.look(nowMs);
+    if (this.isOver) {
+      const level = call.principal.level(this.hour);
+      if (!this.threshold.admits(call.priorityRank, level, nowMs)) return this.refuse(call, "shed", nowMs);
+      if (this.hasItsShare(call)) return this.refuse(call, "share", nowMs);
+    }
+    if (this.isDoomed(call, nowMs)) return this.refuse(call, "doomed", nowMs);
+    if (queue.length >= this.queueMax) {
+      const worst = queue.worst(call.priorityRank);
+      if (worst === undefined) return this.refuse(call, "queue-full", nowMs);
+      this.leaveQueue(worst);
+      this.refuse(worst, "displaced", nowMs);
+    }
+    if (call.principal.held++ === 0) this.holders += 1;
+    call.admissionState = WAITING;
+    queue.push(call, nowMs);
+    if (this.blocker === "turn") this.isTurnDue = true;
+    // What was refused above may have made room, and a limit that grew has.
+    if (!this.isPumping && this.running < this.limit.permits && this.blocker === "permit") this.pump(nowMs);
+    return QUEUED;
+  }
+
+  private block(blocker: Blocker): void {
+    if (this.queue.length === 0) this.blocker = blocker;
+  }
+
+  /** Begins what may begin, best first. Not entered again by a call that ends within its begin: the loop goes on instead. */
+  private pump(nowMs: number): void {
+    if (this.isPumping) return;
+    this.isPumping = true;
+    this.look(nowMs);
+    if (this.isOver) this.dropOld(nowMs);
+    const { queue } = this;
+    while (queue.length > 0) {
+      if (this.running >= this.limit.permits && !this.limit.growsBlind(nowMs)) {
+        this.blocker = "permit";
+        break;
+      }
+      if (this.spentMs > 0 && this.spentMs + this.costMs / 2 > this.turnBudgetMs) {
+        this.blocker = "turn";
+        this.isTurnDue = true;
+        break;
+      }
+      const call = this.best(nowMs);
+      if (call === undefined) break;
+      queue.remove(call);
+      this.countBegun(call, nowMs);
+      this.run(call, nowMs);
+      call.admitted(nowMs);
+    }
+    if (queue.length === 0) this.calm(nowMs);
+    this.isPumping = false;
+  }
+
+  /** The call that begins next, of the best priority that waits. Those that it meets whose time is over are refused. */
+  private best(nowMs: number): AdmissionCall | undefined {
+    for (let rank = 0; rank < 3; rank++) {
+      const found = this.isOver ? this.fairest(rank, nowMs) : this.first(rank, nowMs);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  private first(rank: number, nowMs: number): AdmissionCall | undefined {
+    for (;;) {
+      const call = this.queue.oldest[rank];
+      if (call === undefined || this.isInTime(call, nowMs)) return call;
+    }
+  }
+
+  /** The newest whose principal has not had much more of late than another that waits. */
+  private fairest(rank: number, nowMs: number): AdmissionCall | undefined {
+    let least = Number.POSITIVE_INFINITY;
+    let looked = 0;
+    for (let call = this.queue.newest[rank]; call !== undefined && looked < FAIR_AMONG; ) {
+      const older: AdmissionCall | undefined = call.queuePrevious;
+      if (this.isInTime(call, nowMs)) {
+        looked += 1;
+        const usage = call.principal.usageOf(nowMs);
+        if (usage < least) least = usage;
+      }
+      call = older;
+    }
+    // Of those that this turn has time for the older goes first: its wait counts already, and the last to begin waits for all others.
+    let fitting = Math.min(looked, this.fittingCalls());
+    let found: AdmissionCall | undefined;
+    for (let call = this.queue.newest[rank]; call !== undefined && fitting > 0; call = call.queuePrevious) {
+      if (call.principal.usageOf(nowMs) > least * FAIR_FACTOR + FAIR_SLACK) continue;
+      found = call;
+      fitting -= 1;
+    }
+    return found;
+  }
+
+  /** How many heavy calls still begin in this turn; one, where they wait for a permit. */
+  private fittingCalls(): number {
+    if (this.blocker === "permit" || this.costMs === 0) return 1;
+    return Math.max(1, Math.floor((this.turnBudgetMs - this.spentMs) / this.costMs + 0.5));
+  }
+
+  /** False, and it is refused, if there is no time left for it. */
+  private isInTime(call: AdmissionCall, nowMs: number): boolean {
+    const isExpired = call.deadlineMs <= nowMs;
+    if (!isExpired && !this.isDoomed(call, nowMs)) return true;
+    this.leaveQueue(call);
+    this.refuse(call, isExpired ? "expired" : "doomed", nowMs);
+    return false;
+  }
+
+  /** Whether what remains would not do even at the method's best. While no call of the method runs, one passes: else nobody would learn that it got better. */
+  private isDoomed(call: AdmissionCall, nowMs: number): boolean {
+    const figures = call.handlerFigures;
+    if (call.deadlineMs === Number.POSITIVE_INFINITY || figures.running === 0) return false;
+    return call.deadlineMs - nowMs < figures.best(nowMs);
+  }
+
+  /**
+   * Whether its principal holds its share of what can run and of what can wait without growing old. Asked only over capacity, and only where the
+   * calls that go before it, or with it, fill half of that: nobody is refused for the sake of calls that come after it anyway.
+   */
+  private hasItsShare(call: AdmissionCall): boolean {
+    const { principal } = call;
+    const others = principal.held > 0 ? this.holders : this.holders + 1;
+    if (others < 2 || this.rateSpanMs === 0) return false;
+    const room = (this.rateBegun / this.rateSpanMs) * this.ageMaxMs();
+    let ahead = 0;
+    for (let rank = 0; rank <= call.priorityRank; rank++) ahead += this.queue.lengths[rank] as number;
+    if (ahead * 2 < room) return false;
+    const held = this.blocker === "permit" ? this.running + room : room;
+    return principal.held >= Math.max(SHARE_MIN, (SHARE_FACTOR * held) / others);
+  }
+
+  /** Decides whether the server is over its capacity. */
+  private look(nowMs: number): void {
+    if (this.isOver) {
+      if (this.queue.length === 0) this.calm(nowMs);
+      return;
+    }
+    if (nowMs < this.queue.oldestAtMs() + this.targetMs()) {
+      this.aboveSinceMs = Number.POSITIVE_INFINITY;
+      return;
+    }
+    if (this.aboveSinceMs === Number.POSITIVE_INFINITY) this.aboveSinceMs = nowMs;
+    if (nowMs < this.aboveSinceMs + this.intervalMs()) return;
+    this.isOver = true;
+    if (!this.isAgain()) {
+      this.threshold.reset(nowMs);
+      this.rateBegun = 0;
+      this.rateRefused = 0;
+      this.rateStale = 0;
+      this.ageTargets = AGE_TARGETS;
+      this.rateSpanMs = 0;
+    }
+    this.rateSinceMs = nowMs;
+  }
+
+  /** Nothing waits. Over capacity a queue runs dry now and then by chance: it is over when nothing was refused for an interval either. */
+  private calm(nowMs: number): void {
+    this.aboveSinceMs = Number.POSITIVE_INFINITY;
+    if (!this.isOver || nowMs < this.refusedAtMs + this.intervalMs()) return;
+    this.isOver = false;
+    this.overUntilMs = nowMs;
+  }
+
+  private dropOld(nowMs: number): void {
+    const ageMaxMs = this.ageMaxMs();
+    for (let rank = 0; rank < 3; rank++) {
+      for (;;) {
+        const call = this.queue.oldest[rank];
+        if (call === undefined || nowMs < call.queuedAtMs + ageMaxMs) break;
+        this.leaveQueue(call);
+        this.refuse(call, "too-old", nowMs);
+      }
+    }
+  }
+
+  private targetMs(): number {
+    const target =
+      this.blocker === "turn"
+        ? Math.max(TURN_TARGET_MIN_MS, TARGET_FACTOR * this.costMs)
+        : Math.max(PERMIT_TARGET_MIN_MS, TARGET_FACTOR * this.serviceMs);
+    return target < TARGET_MAX_MS ? target : TARGET_MAX_MS;
+  }
+
+  /** For how long the oldest must have been above the target. */
+  private intervalMs(): number {
+    const intervalMs = Math.max(INTERVAL_MIN_MS, INTERVAL_TARGETS * this.targetMs());
+    return this.isAgain() ? intervalMs * INTERVAL_AGAIN_SHARE : intervalMs;
+  }
+
+  /** Whether the server was over its capacity shortly before the oldest had waited too long. */
+  private isAgain(): boolean {
+    return this.aboveSinceMs < this.overUntilMs + AGAIN_MS;
+  }
+
+  /** The more there is that is newer, the sooner a call is too old. */
+  private ageMaxMs(): number {
+    return this.ageTargets * this.targetMs();
+  }
+
+  private leaveQueue(call: AdmissionCall): void {
+    this.queue.remove(call);
+    call.admissionState = OUTSIDE;
+    this.leaves(call.principal);
+  }
+
+  private leaves(principal: Principal): void {
+    if (--principal.held === 0) this.holders -= 1;
+  }
+
+  private refuse(call: AdmissionCall, why: RefusalWhy, nowMs: number): typeof REFUSED {
+    this.refusedCount[why] += 1;
+    this.rateRefused += 1;
+    this.refusedAtMs = nowMs;
+    if (why === "too-old" || why === "displaced") this.rateStale += 1;
+    const drainMs =
+      this.rateBegun > 0
+        ? (this.queue.length * this.rateSpanMs + this.rateRefused * this.rateSpanMs) / this.rateBegun
+        : 0;
+    call.refused(why, pushbackMs(drainMs, call.isRepeat, this.random), nowMs);
+    return REFUSED;
+  }
+
+  private countBegun(call: AdmissionCall, nowMs: number): void {
+    if (!this.isOver) return;
+    call.principal.used(nowMs);
+    this.threshold.countBegun();
+    this.rateBegun += 1;
+    this.rateSpanMs += nowMs - this.rateSinceMs;
+    this.rateSinceMs = nowMs;
+    const comes = (this.rateBegun + this.rateStale) / this.rateBegun;
+    this.ageTargets = Math.max(AGE_TARGETS_MIN, Math.min(AGE_TARGETS, AGE_NEWER / (comes * comes)));
+    if (this.rateSpanMs < RATE_MS) return;
+    this.rateBegun *= RATE_KEPT;
+    this.rateRefused *= RATE_KEPT;
+    this.rateStale *= RATE_KEPT;
+    this.rateSpanMs *= RATE_KEPT;
+  }
+}
