@@ -22,6 +22,7 @@ export class ModelCall implements AdmissionCall {
   queueNext: AdmissionCall | undefined;
   queuedAtMs: number;
   admittedAtMs: number;
+  runningThen: number;
   /** NaN: not yet. */
   answeredAtMs: number;
   why: RefusalWhy | undefined;
@@ -48,6 +49,7 @@ export class ModelCall implements AdmissionCall {
     this.queueNext = undefined;
     this.queuedAtMs = 0;
     this.admittedAtMs = 0;
+    this.runningThen = 0;
     this.answeredAtMs = Number.NaN;
     this.why = undefined;
     this.retryAfterMs = 0;
@@ -236,6 +238,8 @@ export class PooledServer implements ModelServer {
     if (dueMs >= this.wakeAtMs) return;
     this.wakeAtMs = dueMs;
     this.agenda.at(dueMs, (nowMs) => {
+      // An earlier one took its place.
+      if (nowMs !== this.wakeAtMs) return;
       this.wakeAtMs = Number.POSITIVE_INFINITY;
       this.admission.drainTurn(nowMs);
       this.wake();
