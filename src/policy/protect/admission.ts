@@ -89,6 +89,8 @@ export interface AdmissionCall {
   queueNext: AdmissionCall | undefined;
   queuedAtMs: number;
   admittedAtMs: number;
+  /** Calls that ran when it had begun. */
+  runningThen: number;
 }
 
 /** What admission does now, for status and figures. Counts are since the start. */
@@ -107,12 +109,13 @@ const TURN_TARGET_MIN_MS = 2;
 const PERMIT_TARGET_MIN_MS = 10;
 const TARGET_MAX_MS = 400;
 const TARGET_FACTOR = 2;
-const AGE_TARGETS = 2.5;
-/** And this many divided by how many calls come for each that begins: younger ones than that are there to begin, bar bad luck. */
-const AGE_NEWER = 3;
+const AGE_TARGETS = 4;
+/** And this many divided by the square of how many calls come for each that begins, but not under the least: a younger one is there, bar bad luck. */
+const AGE_NEWER = 6;
+const AGE_TARGETS_MIN = 0.25;
 /** The interval is four targets and at least so long; it is shorter when the last time over capacity is not long ago, as CoDel's is. */
 const INTERVAL_TARGETS = 4;
-const INTERVAL_MIN_MS = 20;
+const INTERVAL_MIN_MS = 30;
 const INTERVAL_AGAIN_SHARE = 0.25;
 const AGAIN_MS = 100;
 /** So many of the newest are looked at for the one whose principal has had the least. */
@@ -123,6 +126,8 @@ const FAIR_SLACK = 2;
 /** A principal may hold twice its fair share, and two calls at least: who gets the permits is decided by what each has had. */
 const SHARE_FACTOR = 2;
 const SHARE_MIN = 2;
+/** A priority is short of capacity when so many of it and of better ones are refused for each that begins: below, the oldest of it goes first. */
+const LACK_SHARE = 0.05;
 /** Begun and refused calls are counted over about so long. */
 const RATE_MS = 100;
 const RATE_KEPT = 0.5;
@@ -154,16 +159,22 @@ export class Admission {
   private aboveSinceMs: number;
   private isOver: boolean;
   private overUntilMs: number;
+  private refusedAtMs: number;
   /** What handlers take, and what heavy ones cost, over all methods. */
   private serviceMs: number;
   private costMs: number;
   /** Calls begun from the queue, and refused, and since when; the last counts are kept by half. */
   private rateBegun: number;
   private rateRefused: number;
-  /** Of those, the ones that had waited. */
-  private rateStale: number;
+  /** By rank: those begun from the queue, and those refused after they had waited. */
+  private readonly begunOf: Float64Array;
+  private readonly staleOf: Float64Array;
+  /** By rank: all that were refused for want of capacity; and whether, with better ones, they are more than a few. */
+  private readonly lackOf: Float64Array;
+  private readonly lacks: boolean[];
   private rateSpanMs: number;
   private rateSinceMs: number;
+  private readonly ageTargets: Float64Array;
   private admittedCount: number;
   private readonly refusedCount: Record<RefusalWhy, number>;
 
@@ -185,13 +196,18 @@ export class Admission {
     this.aboveSinceMs = Number.POSITIVE_INFINITY;
     this.isOver = false;
     this.overUntilMs = Number.NEGATIVE_INFINITY;
+    this.refusedAtMs = Number.NEGATIVE_INFINITY;
     this.serviceMs = -0;
     this.costMs = -0;
     this.rateBegun = -0;
     this.rateRefused = -0;
-    this.rateStale = -0;
+    this.begunOf = new Float64Array(3);
+    this.staleOf = new Float64Array(3);
+    this.lackOf = new Float64Array(3);
+    this.lacks = [false, false, false];
     this.rateSpanMs = -0;
     this.rateSinceMs = Number.NEGATIVE_INFINITY;
+    this.ageTargets = new Float64Array(3).fill(AGE_TARGETS);
     this.admittedCount = 0;
     this.refusedCount = {
       "queue-full": 0,
@@ -254,7 +270,7 @@ export class Admission {
       const tookMs = nowMs - call.admittedAtMs;
       figures.sample(tookMs, nowMs, !isHeldBack);
       this.serviceMs += ((figures.baseMs > 0 ? figures.baseMs : tookMs) - this.serviceMs) * SMOOTH;
-      this.limit.sample(nowMs, call.admittedAtMs, figures.baseMs, running, isHeldBack);
+      this.limit.sample(nowMs, call.admittedAtMs, figures.baseMs, call.runningThen, running, isHeldBack);
     }
     if (this.queue.length > 0) this.pump(nowMs);
   }
@@ -276,7 +292,7 @@ export class Admission {
   get nextDueMs(): number {
     if (this.queue.length === 0) return Number.POSITIVE_INFINITY;
     let dueMs = this.aboveSinceMs + this.intervalMs();
-    if (this.isOver) dueMs = this.queue.oldestAtMs() + this.ageMaxMs();
+    if (this.isOver) dueMs = this.ageDueMs();
     else if (this.aboveSinceMs === Number.POSITIVE_INFINITY) dueMs = this.queue.oldestAtMs() + this.targetMs();
     return this.blocker === "permit" ? Math.min(dueMs, this.limit.blindDueMs) : dueMs;
   }
@@ -311,7 +327,7 @@ export class Admission {
     call.admissionState = RUNNING;
     call.admittedAtMs = nowMs;
     figures.began();
-    this.running += 1;
+    call.runningThen = ++this.running;
     this.admittedCount += 1;
     if (figures.costMs >= HEAVY_MS) {
       this.spentMs += figures.costMs;
@@ -388,7 +404,7 @@ export class Admission {
   /** The call that begins next, of the best priority that waits. Those that it meets whose time is over are refused. */
   private best(nowMs: number): AdmissionCall | undefined {
     for (let rank = 0; rank < 3; rank++) {
-      const found = this.isOver ? this.fairest(rank, nowMs) : this.first(rank, nowMs);
+      const found = this.isOver && this.lacks[rank] ? this.fairest(rank, nowMs) : this.first(rank, nowMs);
       if (found !== undefined) return found;
     }
     return undefined;
@@ -414,11 +430,21 @@ export class Admission {
       }
       call = older;
     }
-    let call = this.queue.newest[rank];
-    while (call !== undefined && call.principal.usageOf(nowMs) > least * FAIR_FACTOR + FAIR_SLACK) {
-      call = call.queuePrevious;
+    // Of those that this turn has time for the older goes first: its wait counts already, and the last to begin waits for all others.
+    let fitting = Math.min(looked, this.fittingCalls());
+    let found: AdmissionCall | undefined;
+    for (let call = this.queue.newest[rank]; call !== undefined && fitting > 0; call = call.queuePrevious) {
+      if (call.principal.usageOf(nowMs) > least * FAIR_FACTOR + FAIR_SLACK) continue;
+      found = call;
+      fitting -= 1;
     }
-    return call;
+    return found;
+  }
+
+  /** How many heavy calls still begin in this turn; one, where they wait for a permit. */
+  private fittingCalls(): number {
+    if (this.blocker === "permit" || this.costMs === 0) return 1;
+    return Math.max(1, Math.floor((this.turnBudgetMs - this.spentMs) / this.costMs + 0.5));
   }
 
   /** False, and it is refused, if there is no time left for it. */
@@ -443,9 +469,11 @@ export class Admission {
    */
   private hasItsShare(call: AdmissionCall): boolean {
     const { principal } = call;
+    // Its critical calls are not refused for what else it asks.
+    if (call.priorityRank === 0) return false;
     const others = principal.held > 0 ? this.holders : this.holders + 1;
     if (others < 2 || this.rateSpanMs === 0) return false;
-    const room = (this.rateBegun / this.rateSpanMs) * this.ageMaxMs();
+    const room = (this.rateBegun / this.rateSpanMs) * this.ageMaxMs(call.priorityRank);
     let ahead = 0;
     for (let rank = 0; rank <= call.priorityRank; rank++) ahead += this.queue.lengths[rank] as number;
     if (ahead * 2 < room) return false;
@@ -455,8 +483,10 @@ export class Admission {
 
   /** Decides whether the server is over its capacity. */
   private look(nowMs: number): void {
-    // It ends when nothing waits any more.
-    if (this.isOver) return;
+    if (this.isOver) {
+      if (this.queue.length === 0) this.calm(nowMs);
+      return;
+    }
     if (nowMs < this.queue.oldestAtMs() + this.targetMs()) {
       this.aboveSinceMs = Number.POSITIVE_INFINITY;
       return;
@@ -468,22 +498,27 @@ export class Admission {
       this.threshold.reset(nowMs);
       this.rateBegun = 0;
       this.rateRefused = 0;
-      this.rateStale = 0;
+      this.begunOf.fill(0);
+      this.staleOf.fill(0);
+      this.lackOf.fill(0);
+      this.lacks.fill(false);
+      this.ageTargets.fill(AGE_TARGETS);
       this.rateSpanMs = 0;
     }
     this.rateSinceMs = nowMs;
   }
 
+  /** Nothing waits. Over capacity a queue runs dry now and then by chance: it is over when nothing was refused for an interval either. */
   private calm(nowMs: number): void {
     this.aboveSinceMs = Number.POSITIVE_INFINITY;
-    if (!this.isOver) return;
+    if (!this.isOver || nowMs < this.refusedAtMs + this.intervalMs()) return;
     this.isOver = false;
     this.overUntilMs = nowMs;
   }
 
   private dropOld(nowMs: number): void {
-    const ageMaxMs = this.ageMaxMs();
     for (let rank = 0; rank < 3; rank++) {
+      const ageMaxMs = this.ageMaxMs(rank);
       for (;;) {
         const call = this.queue.oldest[rank];
         if (call === undefined || nowMs < call.queuedAtMs + ageMaxMs) break;
@@ -513,9 +548,17 @@ export class Admission {
   }
 
   /** The more there is that is newer, the sooner a call is too old. */
-  private ageMaxMs(): number {
-    const targets = this.rateStale > 0 ? (AGE_NEWER * this.rateBegun) / (this.rateBegun + this.rateStale) : AGE_TARGETS;
-    return Math.min(AGE_TARGETS, targets) * this.targetMs();
+  private ageDueMs(): number {
+    let dueMs = Number.POSITIVE_INFINITY;
+    for (let rank = 0; rank < 3; rank++) {
+      const call = this.queue.oldest[rank];
+      if (call !== undefined) dueMs = Math.min(dueMs, call.queuedAtMs + this.ageMaxMs(rank));
+    }
+    return dueMs;
+  }
+
+  private ageMaxMs(rank: number): number {
+    return (this.ageTargets[rank] as number) * this.targetMs();
   }
 
   private leaveQueue(call: AdmissionCall): void {
@@ -531,7 +574,15 @@ export class Admission {
   private refuse(call: AdmissionCall, why: RefusalWhy, nowMs: number): typeof REFUSED {
     this.refusedCount[why] += 1;
     this.rateRefused += 1;
-    if (why === "too-old" || why === "displaced") this.rateStale += 1;
+    this.refusedAtMs = nowMs;
+    const rank = call.priorityRank;
+    if (why !== "expired" && why !== "doomed") {
+      this.lackOf[rank] = (this.lackOf[rank] as number) + 1;
+      if ((this.lackOf[rank] as number) > this.rateBegun * LACK_SHARE) this.lacks[rank] = true;
+    }
+    if (why === "too-old" || why === "displaced") {
+      this.staleOf[rank] = (this.staleOf[rank] as number) + 1;
+    }
     const drainMs =
       this.rateBegun > 0
         ? (this.queue.length * this.rateSpanMs + this.rateRefused * this.rateSpanMs) / this.rateBegun
@@ -547,10 +598,31 @@ export class Admission {
     this.rateBegun += 1;
     this.rateSpanMs += nowMs - this.rateSinceMs;
     this.rateSinceMs = nowMs;
+    this.begunOf[call.priorityRank] = (this.begunOf[call.priorityRank] as number) + 1;
+    this.setAges();
     if (this.rateSpanMs < RATE_MS) return;
     this.rateBegun *= RATE_KEPT;
     this.rateRefused *= RATE_KEPT;
-    this.rateStale *= RATE_KEPT;
     this.rateSpanMs *= RATE_KEPT;
+    for (let rank = 0; rank < 3; rank++) {
+      this.begunOf[rank] = (this.begunOf[rank] as number) * RATE_KEPT;
+      this.staleOf[rank] = (this.staleOf[rank] as number) * RATE_KEPT;
+      this.lackOf[rank] = (this.lackOf[rank] as number) * RATE_KEPT;
+    }
+  }
+
+  /** For each priority, by how many of it and of better ones come for each that begins. */
+  private setAges(): void {
+    let begun = 0;
+    let comes = 0;
+    let lack = 0;
+    for (let rank = 0; rank < 3; rank++) {
+      lack += this.lackOf[rank] as number;
+      begun += this.begunOf[rank] as number;
+      comes += (this.begunOf[rank] as number) + (this.staleOf[rank] as number);
+      const targets = begun === 0 ? AGE_TARGETS : (AGE_NEWER * begun * begun) / (comes * comes);
+      this.lacks[rank] = lack > LACK_SHARE * begun;
+      this.ageTargets[rank] = Math.max(AGE_TARGETS_MIN, Math.min(AGE_TARGETS, targets));
+    }
   }
 }

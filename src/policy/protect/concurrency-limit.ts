@@ -13,7 +13,7 @@
  * the normal one (`scale`), and the limit grows again. To have a slope at all, a limit that is felt for long steps down for one window now and then.
  *
  * Growth. Until a bottleneck was met, as TCP's slow start: twofold per window, and, while not even the first answers are there, twofold each
- * 8 ms for as long as calls are held back: the limit must not be what a sudden demand waits for. Above what was once found too much, by
+ * 1 to 16 ms for as long as calls are held back: the limit must not be what a sudden demand waits for. Above what was once found too much, by
  * steps that grow while nothing gets slower. Only calls that began under the present limit are samples, so a step is seen before the next.
  */
 
@@ -25,6 +25,9 @@ const NOISE_MS = 5;
 const SAMPLES_MIN = 24;
 const SAMPLES_MAX = 96;
 const SAMPLES_PER_PERMIT = 3;
+/** A window that looks slow goes on until the standard error of its mean is this small, or for so many times its samples. */
+const ERROR_MAX = 0.1;
+const LONGER = 4;
 const SAMPLES_FEW = 4;
 const WINDOW_MIN_MS = 1;
 const WINDOW_LONG_MS = 1_000;
@@ -43,7 +46,12 @@ const HEADROOM = 1.5;
 const FALL_MIN = 0.7;
 const FALL_MIN_FAR = 0.25;
 const FAR = 2.5;
-const BLIND_MS = 8;
+/** How often: a little more than the first answers need, within these. */
+const BLIND_MIN_MS = 1;
+const BLIND_MAX_MS = 16;
+const BLIND_FACTOR = 1.2;
+/** Where no answer is known yet. */
+const BLIND_FIRST_MS = 4;
 /** Nothing grows blindly that has eyes: not while the last few answers were slower than this. */
 const LATELY_CALM = 1.35;
 const LATELY_SHARE = 0.2;
@@ -54,10 +62,13 @@ const PROBE_EVERY = 24;
 const SLOPE_KEPT = 0.6;
 const SPREAD_MIN = 0.02;
 const SLOPE_NONE = 0.35;
+const SLOPE_FULL = 0.75;
+const SCALE_KEPT = 0.85;
 const STEP_MIN = 0.05;
 const STEEP = 2;
 /** What was found too much is forgotten after so long. */
 const CEILING_MS = 30_000;
+const STEP_FIRST = 0.125;
 /** A limit that is not used comes down to so many times what is. */
 const UNUSED_FACTOR = 4;
 const UNUSED_KEPT = 0.9;
@@ -72,12 +83,16 @@ export class ConcurrencyLimit {
   /** Where a bottleneck was met, and when. */
   private ceiling: number;
   private ceilingAtMs: number;
+  /** The limit before it fell for the slowness that is looked into; 0: none. */
+  private fellFrom: number;
   private growthStep: number;
   private grownAtMs: number;
   /** By how much handlers have become slower for reasons of their own. */
   private scale: number;
   /** How slow the last few answers were, whenever they began. */
   private lately: number;
+  /** And how long they took. */
+  private latelyMs: number;
   /** The window. */
   private sinceMs: number;
   /** Calls that began before this did so under another limit. */
@@ -110,12 +125,14 @@ export class ConcurrencyLimit {
     this.limit += this.permits;
     this.ceiling = Number.POSITIVE_INFINITY;
     this.ceilingAtMs = Number.NEGATIVE_INFINITY;
+    this.fellFrom = -0;
     this.growthStep = -0;
     this.grownAtMs = Number.NEGATIVE_INFINITY;
     this.scale = -0;
     this.scale += 1;
     this.lately = -0;
     this.lately += 1;
+    this.latelyMs = -0;
     this.sinceMs = Number.NEGATIVE_INFINITY;
     this.changedAtMs = Number.NEGATIVE_INFINITY;
     this.wanted = SAMPLES_MIN;
@@ -138,16 +155,17 @@ export class ConcurrencyLimit {
   /**
    * A call ended.
    *
-   * @param admittedAtMs when it began. @param baseMs what its method takes when not held up, NaN if that is not known. @param running how many
-   * ran, it included. @param isHeldBack whether a call waits because of this limit.
+   * @param admittedAtMs when it began. @param baseMs what its method takes when not held up, NaN if that is not known. @param runningThen how many
+   * ran when it had begun, it included: those are the ones that it waited for. @param running how many ran until now. @param isHeldBack whether a call waits because of this limit.
    */
-  sample(nowMs: number, admittedAtMs: number, baseMs: number, running: number, isHeldBack: boolean): void {
+  sample(nowMs: number, admittedAtMs: number, baseMs: number, runningThen: number, running: number, isHeldBack: boolean): void {
     this.ends += 1;
     if (running > this.peak) this.peak = running;
     const age = nowMs - admittedAtMs;
     const tookMs = age > NOISE_MS ? age : NOISE_MS;
     // Of a method nobody knows yet, what it takes is what it takes.
     const normalMs = baseMs > NOISE_MS ? baseMs : baseMs <= NOISE_MS ? NOISE_MS : tookMs;
+    this.latelyMs += (age - this.latelyMs) * LATELY_SHARE;
     this.lately += (tookMs / normalMs - this.lately) * LATELY_SHARE;
     if (admittedAtMs < this.changedAtMs) return;
     if (this.sinceMs === Number.NEGATIVE_INFINITY) this.sinceMs = admittedAtMs;
@@ -155,11 +173,11 @@ export class ConcurrencyLimit {
     this.tookSum += tookMs;
     this.tookSquares += tookMs * tookMs;
     this.baseSum += normalMs;
-    this.runningSum += running;
+    this.runningSum += runningThen;
     if (isHeldBack) this.heldBack += 1;
     const elapsedMs = nowMs - this.sinceMs;
     if (this.samples < this.wanted && (elapsedMs < WINDOW_LONG_MS || this.samples < SAMPLES_FEW)) return;
-    if (elapsedMs < WINDOW_MIN_MS) return;
+    if (elapsedMs < WINDOW_MIN_MS || this.wantsMore(elapsedMs)) return;
     const limit = this.limit;
     if (this.isAdaptive) this.endWindow(nowMs, elapsedMs);
     if (this.limit !== limit) this.changedAtMs = nowMs;
@@ -171,9 +189,9 @@ export class ConcurrencyLimit {
     if (nowMs < this.blindDueMs) return false;
     const isFirst = this.grownAtMs === Number.NEGATIVE_INFINITY;
     this.grownAtMs = nowMs;
+    this.forgetCeiling(nowMs);
     // The clock of the blind starts when the limit is first felt.
     if (isFirst || this.lately > LATELY_CALM * this.scale) return false;
-    this.forgetCeiling(nowMs);
     this.setLimit(Math.min(this.limit * 2, this.ceiling));
     return true;
   }
@@ -181,12 +199,17 @@ export class ConcurrencyLimit {
   /** When {@link growsBlind} would be true at the earliest, for a limit that holds calls back; Infinity for never. */
   get blindDueMs(): number {
     if (!this.isAdaptive || this.limit >= this.max || this.probedFrom > 0) return Number.POSITIVE_INFINITY;
-    return this.limit < this.ceiling ? this.grownAtMs + BLIND_MS : this.ceilingAtMs + CEILING_MS;
+    return this.limit < this.ceiling ? this.grownAtMs + this.blindMs() : this.ceilingAtMs + CEILING_MS;
+  }
+
+  private blindMs(): number {
+    if (this.latelyMs === 0) return BLIND_FIRST_MS;
+    return Math.max(BLIND_MIN_MS, Math.min(BLIND_MAX_MS, BLIND_FACTOR * this.latelyMs));
   }
 
   private beginWindow(nowMs: number): void {
     this.sinceMs = nowMs;
-    this.wanted = Math.max(SAMPLES_MIN, Math.min(SAMPLES_MAX, SAMPLES_PER_PERMIT * this.permits));
+    this.wanted = this.usualSamples();
     this.ends = 0;
     this.samples = 0;
     this.tookSum = 0;
@@ -203,14 +226,16 @@ export class ConcurrencyLimit {
     const isFelt = this.heldBack * 2 >= this.samples;
     if (x < this.scale) this.scale = Math.max(1, this.scale + (x - this.scale) / 2);
     if (isFelt) this.regress(x, running);
+    if (this.scale > 1 && isFelt && this.isOfTheLimit()) this.scale = Math.max(1, this.scale * SCALE_KEPT);
     this.lastRunning = running;
     this.lastX = x;
     const slowness = x / this.scale;
     const waiting = running * (1 - 1 / slowness);
+    if (slowness < CALM) this.fellFrom = 0;
     if (this.probedFrom > 0) {
       this.setLimit(this.probedFrom);
       this.probedFrom = 0;
-    } else if (this.isSurelyAbove(isFelt ? SLOW : SLOW_UNFELT, slowness) && waiting > WAITING_SLOW) {
+    } else if (slowness * (1 - ERRORS * this.error()) > (isFelt ? SLOW : SLOW_UNFELT) && waiting > WAITING_SLOW) {
       // Two views of what runs and does not wait; each has its own error.
       const working = (this.ends / elapsedMs) * (this.baseSum / this.samples) * this.scale;
       this.fall(nowMs, slowness, ((running / slowness + working) / 2) * HEADROOM + 1, running);
@@ -221,15 +246,27 @@ export class ConcurrencyLimit {
         this.setLimit(Math.max(LIMIT_START, this.peak * UNUSED_FACTOR, this.limit * UNUSED_KEPT));
       }
       this.growthStep = 0;
-    }
+    } else if (this.isOfItsOwn()) this.accept(slowness);
     if (isFelt) this.mayProbe();
   }
 
-  private isSurelyAbove(limit: number, slowness: number): boolean {
+  /** The standard error of the mean of this window's times, as a share of it. */
+  private error(): number {
     const mean = this.tookSum / this.samples;
     const variance = Math.max(0, this.tookSquares / this.samples - mean * mean);
-    const error = Math.sqrt(variance / this.samples) / mean;
-    return slowness * (1 - ERRORS * error) > limit;
+    return Math.sqrt(variance / this.samples) / mean;
+  }
+
+  /** Times that vary much need more samples before a limit falls for them. */
+  private wantsMore(elapsedMs: number): boolean {
+    if (this.tookSum <= this.baseSum * this.scale * CALM || elapsedMs >= WINDOW_LONG_MS) return false;
+    if (this.wanted >= LONGER * this.usualSamples() || this.error() <= ERROR_MAX) return false;
+    this.wanted += this.usualSamples();
+    return true;
+  }
+
+  private usualSamples(): number {
+    return Math.max(SAMPLES_MIN, Math.min(SAMPLES_MAX, SAMPLES_PER_PERMIT * this.permits));
   }
 
   /** One more point of ln(x) over ln(inflight), as differences to the last one: what drifts slowly falls out. */
@@ -245,17 +282,33 @@ export class ConcurrencyLimit {
 
   private fall(nowMs: number, slowness: number, wanted: number, running: number): void {
     this.growthStep = 0;
-    if (this.slopeUnder > SPREAD_MIN && this.slopeOver / this.slopeUnder < SLOPE_NONE) {
-      // Fewer at once took as long: the limit is not what makes them slow.
-      this.scale *= slowness;
-      this.slopeOver = 0;
-      this.slopeUnder = 0;
-      return;
-    }
+    if (this.isOfItsOwn()) return this.accept(slowness);
+    if (this.fellFrom === 0) this.fellFrom = this.limit;
     const from = Math.min(this.limit, Math.max(running, this.peak));
     this.setLimit(Math.min(this.limit, Math.max(wanted, from * (slowness > FAR ? FALL_MIN_FAR : FALL_MIN))));
     this.ceiling = this.limit;
     this.ceilingAtMs = nowMs;
+  }
+
+  /** Whether fewer at once took as long: the limit is not what makes them slow. */
+  private isOfItsOwn(): boolean {
+    return this.slopeUnder > SPREAD_MIN && this.slopeOver < this.slopeUnder * SLOPE_NONE;
+  }
+
+  /** Whether more at once take longer in proportion: what was taken for normal is a queue. */
+  private isOfTheLimit(): boolean {
+    return this.slopeUnder > SPREAD_MIN && this.slopeOver > this.slopeUnder * SLOPE_FULL;
+  }
+
+  private accept(slowness: number): void {
+    this.scale *= slowness;
+    this.slopeOver = 0;
+    this.slopeUnder = 0;
+    if (this.fellFrom === 0) return;
+    // What it fell for was nothing.
+    this.ceiling = this.fellFrom;
+    this.setLimit(this.fellFrom);
+    this.fellFrom = 0;
   }
 
   private grow(nowMs: number): void {
@@ -266,7 +319,7 @@ export class ConcurrencyLimit {
       return;
     }
     // Above the ceiling by an eighth, then a quarter, a half: nothing gets slower, so it was not one.
-    this.growthStep = Math.min(1, this.growthStep === 0 ? 0.125 : this.growthStep * 2);
+    this.growthStep = Math.min(1, this.growthStep === 0 ? STEP_FIRST : this.growthStep * 2);
     this.setLimit(this.limit + Math.max(1, this.limit * this.growthStep));
     this.ceiling = this.limit;
   }

@@ -13,10 +13,12 @@
 const BATCH = 32;
 const BATCH_MS = 2_000;
 const BATCH_MIN = 4;
+/** The first base is the mean of so many batches: of calls that began together, those that end first are the short ones. */
+const BATCHES_FIRST = 4;
 /** The time in which slower batches take the base up to 1 - 1/e of their own. */
 const RISE_MS = 20_000;
-/** A batch is faster than the base if its mean and so many standard errors are. */
-const ERRORS = 1.5;
+/** A batch is faster than the base if its mean and so many standard errors are: of some hundred batches one is two and a half of them too fast by chance. */
+const ERRORS = 3;
 /** The best of late is the tenth percentile of at most so many samples, none older than this. */
 const RECENT = 32;
 export const FRESH_MS = 10_000;
@@ -48,6 +50,7 @@ export class HandlerFigures {
   private batchSquares: number;
   private batchCount: number;
   private batchStartMs: number;
+  private batches: number;
   private readonly tookMs: Float64Array;
   private readonly endedMs: Float64Array;
   private at: number;
@@ -65,6 +68,7 @@ export class HandlerFigures {
     this.batchSquares = -0;
     this.batchCount = 0;
     this.batchStartMs = Number.NEGATIVE_INFINITY;
+    this.batches = 0;
     this.tookMs = new Float64Array(RECENT);
     this.endedMs = new Float64Array(RECENT).fill(Number.NEGATIVE_INFINITY);
     this.at = 0;
@@ -123,8 +127,7 @@ export class HandlerFigures {
     }
     this.bestDue = BEST_EVERY;
     this.bestUntilMs = oldestMs + FRESH_MS;
-    this.bestMs =
-      count < RECENT_MIN ? 0 : (SCRATCH.subarray(0, count).sort()[Math.floor(count * BEST_SHARE)] as number);
+    this.bestMs = count < RECENT_MIN ? 0 : (SCRATCH.subarray(0, count).sort()[Math.floor(count * BEST_SHARE)] as number);
     return this.bestMs;
   }
 
@@ -134,10 +137,11 @@ export class HandlerFigures {
       const elapsedMs = nowMs - this.batchStartMs;
       const variance = Math.max(0, this.batchSquares / this.batchCount - mean * mean);
       const likelyMax = mean + ERRORS * Math.sqrt(variance / this.batchCount);
-      if (Number.isNaN(this.baseMs)) this.baseMs = mean;
+      this.batches += 1;
+      if (this.batches === 1) this.baseMs = mean;
+      else if (this.batches <= BATCHES_FIRST) this.baseMs += (mean - this.baseMs) / this.batches;
       else if (likelyMax < this.baseMs) this.baseMs = likelyMax;
-      else if (mayRise && mean > this.baseMs && elapsedMs > 0)
-        this.baseMs += (mean - this.baseMs) * Math.min(1, elapsedMs / RISE_MS);
+      else if (mayRise && mean > this.baseMs && elapsedMs > 0) this.baseMs += (mean - this.baseMs) * Math.min(1, elapsedMs / RISE_MS);
     }
     this.batchSum = 0;
     this.batchSquares = 0;

@@ -11,7 +11,7 @@ import { LEVELS } from "./principal.ts";
 const KEYS = 3 * LEVELS;
 const CALIBRATE_MS = 50;
 /** So much more than what can be begun is taken on: a queue that runs dry costs capacity, one that is short costs little. */
-const HEADROOM = 4;
+const HEADROOM = 5;
 /** Of the counts of earlier intervals, what still counts. */
 const KEPT = 0.5;
 
