@@ -37,7 +37,10 @@ describe("a connection that is old", () => {
     assert.ok(load.tally.ok >= 9_900, `${load.tally.ok} calls`);
     const ages = openedMs.slice(1).map((ms, i) => ms - (openedMs[i] as number));
     assert.ok(ages.length >= 8, `${ages.length} connections in 100 s`);
-    assert.ok(ages.every((age) => age > 8_990 && age < 11_010), ages.join(" "));
+    assert.ok(
+      ages.every((age) => age > 8_990 && age < 11_010),
+      ages.join(" "),
+    );
     assert.ok(Math.max(...ages) - Math.min(...ages) > 100, "they do not end in step");
     assert.ok(load.tally.slowestMs < 60, `a call waited ${load.tally.slowestMs} ms for the next connection`);
   });
@@ -76,11 +79,10 @@ describe("a connection that is old", () => {
   it("never is, without a limit, and then draws nothing from chance", async () => {
     const never = (): never => assert.fail("drawn");
     const connection = { limitAge: never } as never;
-    limitAge(
-      connection,
-      { connectionAgeMsMax: Infinity, connectionAgeGraceMs: 0 },
-      { float: never, uint32: never } as never,
-    );
+    limitAge(connection, { connectionAgeMsMax: Infinity, connectionAgeGraceMs: 0 }, {
+      float: never,
+      uint32: never,
+    } as never);
     await using cluster = createCluster();
     cluster.serve("shop", 1, (server) => probe(server));
     const client = cluster.client(Probe, "shop", alone);

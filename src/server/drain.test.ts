@@ -188,7 +188,10 @@ describe("a drain", () => {
   });
 
   it("with timeoutMs 0 waits for nothing, and says so all the same", async () => {
-    const rig = rigOf({ times: { propagationMs: 5_000, timeoutMs: 0 }, hooks: { deregister: [() => new Promise(() => {})] } });
+    const rig = rigOf({
+      times: { propagationMs: 5_000, timeoutMs: 0 },
+      hooks: { deregister: [() => new Promise(() => {})] },
+    });
     const driven = rig.connect("a");
     await rig.drain.run();
     assert.deepEqual(rig.told, ["started", "health DRAINING", "door closed", "ended"]);
@@ -246,11 +249,19 @@ describe("the report of a drain", () => {
     const { address } = await server.listen(0);
     const session = connect(`http://${address}`, { settings: { initialWindowSize: 0 } });
     session.on("error", () => {});
-    const stuck = session.request({ ":method": "POST", ":path": "/bench.v1.Bench/Echo", "content-type": "application/grpc" });
+    const stuck = session.request({
+      ":method": "POST",
+      ":path": "/bench.v1.Bench/Echo",
+      "content-type": "application/grpc",
+    });
     stuck.on("error", () => {});
     stuck.end(framed(new Uint8Array(0)));
     await once(stuck, "response");
-    const running = session.request({ ":method": "POST", ":path": "/bench.v1.Bench/Add", "content-type": "application/grpc" });
+    const running = session.request({
+      ":method": "POST",
+      ":path": "/bench.v1.Bench/Add",
+      "content-type": "application/grpc",
+    });
     running.on("error", () => {});
     running.end(framed(new Uint8Array(0)));
     await began.opened;

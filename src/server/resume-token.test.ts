@@ -11,7 +11,10 @@ const textOf = (token: Uint8Array | undefined): string | undefined =>
   token === undefined ? undefined : Buffer.from(token).toString();
 
 /** Counts from `count` on until its server drains, and says where it was. */
-async function* untilDraining({ count }: { readonly count: number }, call: HandlerCall): AsyncGenerator<{ index: number }> {
+async function* untilDraining(
+  { count }: { readonly count: number },
+  call: HandlerCall,
+): AsyncGenerator<{ index: number }> {
   for (let index = count; ; index++) {
     if (index === count + 2) await aborted(call.draining);
     if (call.draining.aborted) {

@@ -42,7 +42,9 @@ describe("a signal", () => {
 
   it("drains all servers of the process before it ends it, and a second one cuts them all", async () => {
     await using server = await startServerProcess({ servers: 3 });
-    const addresses = server.said.filter((line) => line.startsWith("listening")).map((line) => line.split(" ")[1] ?? "");
+    const addresses = server.said
+      .filter((line) => line.startsWith("listening"))
+      .map((line) => line.split(" ")[1] ?? "");
     await server.saying("listening");
     await using client = createClient(Bench, addresses[0] ?? "", alone);
     const stuck = assertFails(client.add({ a: 3 }), "UNAVAILABLE");

@@ -44,11 +44,7 @@ function simulated(): Side {
   };
 }
 
-function requestOf(
-  address: SocketAddress,
-  isPortShared: boolean,
-  accepted: NetworkRecorder[],
-): ListenRequest {
+function requestOf(address: SocketAddress, isPortShared: boolean, accepted: NetworkRecorder[]): ListenRequest {
   return {
     address,
     isPortShared,
@@ -77,7 +73,9 @@ async function connectMany(side: Side, at: SocketAddress, count: number): Promis
 }
 
 describe("closing a listener", () => {
-  it("takes in all who had connected, though they were more than one turn takes: none is reset", { timeout: 10_000 }, async () => {
+  it("takes in all who had connected, though they were more than one turn takes: none is reset", {
+    timeout: 10_000,
+  }, async () => {
     const side = onNode();
     const accepted: NetworkRecorder[] = [];
     const listener = await side.server.listen(requestOf(side.listenAddress, false, accepted));

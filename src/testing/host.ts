@@ -119,9 +119,7 @@ export class Host {
   listenerOf(port: number, connection: number): SimulatedListener | undefined {
     const first = this.listeners.get(`:${port}`);
     if (first?.request.isPortShared !== true) return first;
-    const all = [...this.listeners.values()].filter(
-      ({ address }) => address.kind === "tcp" && address.port === port,
-    );
+    const all = [...this.listeners.values()].filter(({ address }) => address.kind === "tcp" && address.port === port);
     return all[(connection >>> 1) % all.length];
   }
 

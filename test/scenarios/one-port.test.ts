@@ -26,7 +26,12 @@ test("three processes one after the other on one port: no call fails, none runs 
   const { address } = current;
   await using client = createClient(Bench, address, { policy: { retry: false, hedge: false, timeoutMs: 10_000 } });
   let isStopped = false;
-  const workers = Array.from({ length: 8 }, () => callOn(() => client.add({ a: 1 }), () => isStopped));
+  const workers = Array.from({ length: 8 }, () =>
+    callOn(
+      () => client.add({ a: 1 }),
+      () => isStopped,
+    ),
+  );
   const seen: number[] = [];
   let resumed = 0;
   const watch = async (): Promise<void> => {
