@@ -29,10 +29,12 @@ describe("the report of rolling", () => {
   const figures = {
     calls: 10,
     failed: 0,
+    failures: {},
     firstFailure: undefined,
     p50Ms: 1,
     p99Ms: 2,
     maxMs: 3,
+    ownStallMsMax: 1,
     messages: 9,
     resumed: 2,
   };
@@ -41,14 +43,16 @@ describe("the report of rolling", () => {
     { handled: 4, cut: 0, tookMs: 0 },
   ];
 
+  const run = { restarts: 1, busyCpus: 0.5 };
+
   it("is passed if nothing failed, was cut, ran twice or never, and no stream lost its place", () => {
     const options = parseRollingOptions([]);
     const good = { ...figures, streamFaults: [] };
-    assert.equal(reportOf(options, good, lives, 1).passed, true);
-    assert.equal(reportOf(options, { ...good, failed: 1 }, lives, 1).passed, false);
-    assert.equal(reportOf(options, { ...good, calls: 9 }, lives, 1).passed, false);
-    assert.equal(reportOf(options, { ...good, streamFaults: ["lost"] }, lives, 1).passed, false);
-    assert.equal(reportOf(options, good, [{ handled: 10, cut: 1, tookMs: 5 }], 1).passed, false);
+    assert.equal(reportOf(options, good, lives, run).passed, true);
+    assert.equal(reportOf(options, { ...good, failed: 1 }, lives, run).passed, false);
+    assert.equal(reportOf(options, { ...good, calls: 9 }, lives, run).passed, false);
+    assert.equal(reportOf(options, { ...good, streamFaults: ["lost"] }, lives, run).passed, false);
+    assert.equal(reportOf(options, good, [{ handled: 10, cut: 1, tookMs: 5 }], run).passed, false);
   });
 
   it("says what was first to fail", () => {
@@ -56,8 +60,8 @@ describe("the report of rolling", () => {
       parseRollingOptions([]),
       { ...figures, firstFailure: "UNAVAILABLE", streamFaults: ["lost"] },
       lives,
-      1,
+      run,
     );
-    assert.match(describeRolling(report), /longest drain 20 ms {2}missed\nUNAVAILABLE\nlost$/);
+    assert.match(describeRolling(report), /longest drain 20 ms {2}0\.50 CPUs busy {2}missed\nUNAVAILABLE\nlost$/);
   });
 });
