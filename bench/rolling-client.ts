@@ -109,7 +109,8 @@ class RollingLoad {
 
 function kindOf(error: unknown): string {
   if (!(error instanceof RpcError)) return String(error);
-  return `${error.code} ${error.reason ?? ""} reached ${error.reached}: ${error.text}`;
+  const text = error.text.replaceAll(/\d[\d.:]*/g, "N");
+  return `${error.code}, reached ${error.reached}: ${text}`;
 }
 
 function inspectFaults(error: Error): string {
