@@ -6,7 +6,6 @@ import { serverHost } from "./contender.ts";
 import { Histogram } from "./histogram.ts";
 import type { RollingClientCommands, RollingFigures } from "./rolling-commands.ts";
 
-const timeoutMs = 1_000;
 const readyTimeoutMs = 10_000;
 
 class RollingLoad {
@@ -120,7 +119,7 @@ function inspectFaults(error: Error): string {
 let load: RollingLoad | undefined;
 
 const commands: RollingClientCommands = {
-  async connect({ ports }) {
+  async connect({ ports, timeoutMs }) {
     const addresses = ports.map((port) => `${serverHost}:${port}`);
     const client = createClient(Probe, addresses, { policy: { retry: false, hedge: false, timeoutMs } });
     await client.$channel.ready({ timeoutMs: readyTimeoutMs });

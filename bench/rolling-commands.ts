@@ -19,7 +19,7 @@ export interface RollingLife {
 }
 
 export interface RollingClientCommands {
-  connect(options: { readonly ports: readonly number[] }): Promise<void>;
+  connect(options: { readonly ports: readonly number[]; readonly timeoutMs: number }): Promise<void>;
   /** Begins the load and the streams. */
   start(options: { readonly perSecond: number; readonly streams: number }): Promise<void>;
   /** Ends both; resolves when the last call has ended. */

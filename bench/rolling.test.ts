@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { UsageError } from "./options.ts";
-import { describeRolling, reportOf } from "./rolling.ts";
+import { describeRolling, reportOf, runRolling } from "./rolling.ts";
 import { parseRollingOptions } from "./rolling-options.ts";
 
 describe("the options of rolling", () => {
@@ -14,6 +14,7 @@ describe("the options of rolling", () => {
       streams: 8,
       settleMs: 1_500,
       propagationMs: 0,
+      timeoutMs: 1_000,
     });
     assert.equal(parseRollingOptions(["--rounds", "2", "--json"]).rounds, 2);
   });
@@ -63,5 +64,20 @@ describe("the report of rolling", () => {
       run,
     );
     assert.match(describeRolling(report), /longest drain 20 ms {2}0\.50 CPUs busy {2}missed\nUNAVAILABLE\nlost$/);
+  });
+});
+
+describe("a rolling restart of real processes", () => {
+  it("fails no call, runs none twice, cuts none, and no stream loses its place", async () => {
+    // The deadline is no part of the claim: a busy machine may take its time.
+    const flags = ["--rounds", "1", "--servers", "3", "--per-second", "100", "--streams", "4"];
+    const options = parseRollingOptions([...flags, "--settle-ms", "0", "--timeout-ms", "60000"]);
+    const report = await runRolling(options, () => {});
+    assert.deepEqual(report.figures.failures, {});
+    assert.deepEqual(report.figures.streamFaults, []);
+    assert.equal(report.handled, report.figures.calls);
+    assert.equal(report.restarts, 3);
+    assert.ok(report.figures.resumed >= 3, `${report.figures.resumed} streams went on elsewhere`);
+    assert.equal(report.passed, true, describeRolling(report));
   });
 });

@@ -33,7 +33,7 @@ export async function runRolling(options: RollingOptions, progress: (line: strin
   try {
     const { propagationMs } = options;
     const ports = await Promise.all(servers.map(({ ask }) => ask.serve({ port: 0, propagationMs })));
-    await client.ask.connect({ ports });
+    await client.ask.connect({ ports, timeoutMs: options.timeoutMs });
     await client.ask.start(options);
     const startMs = performance.now();
     const startBusyMs = machineBusyMs() ?? Number.NaN;
@@ -89,7 +89,6 @@ export function reportOf(
     passed: figures.failed === 0 && figures.streamFaults.length === 0 && cut === 0 && handled === figures.calls,
     method: {
       ...options,
-      timeoutMs: 1_000,
       policy: "retry false, hedge false, effect unknown",
       cpus: "not pinned: what is measured is what fails, and processes that start need the room",
       latencyFrom: "when a call was due",
