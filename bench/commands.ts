@@ -106,15 +106,15 @@ export interface Child<C> {
 
 const askTimeoutMs = 60_000;
 
-/** Starts a child on one CPU, if there are two and `taskset` is there. Its stderr is ours. */
-export function startChild<C>(file: string, cpuSlot: 0 | 1): Child<C> {
+/** Starts a child on one CPU, if there are two and `taskset` is there; "any": on whichever is free. Its stderr is ours. */
+export function startChild<C>(file: string, cpuSlot: 0 | 1 | "any"): Child<C> {
   const node = [
     process.execPath,
     "--conditions=holdfast-source",
     "--expose-gc",
     fileURLToPath(new URL(file, import.meta.url)),
   ];
-  const cpu = pinnedCpus?.[cpuSlot];
+  const cpu = cpuSlot === "any" ? undefined : pinnedCpus?.[cpuSlot];
   const [command = "", ...args] = cpu === undefined ? node : ["taskset", "-c", String(cpu), ...node];
   const child = spawn(command, args, { stdio: ["ignore", "ignore", "inherit", "ipc"], serialization: "advanced" });
   const waiting = new Map<number, (answer: Answer) => void>();

@@ -1,12 +1,11 @@
 /** The client's process of `rolling`: an open loop of calls that may not be repeated, and streams that go on from where they were ended. */
-import { type Client, createClient } from "holdfast";
+import { type Client, createClient, RpcError } from "holdfast";
 import { Probe } from "../test/peers/gen/holdfast/interop/v1/probe_pb.js";
 import { answerCommands } from "./commands.ts";
 import { serverHost } from "./contender.ts";
 import { Histogram } from "./histogram.ts";
 import type { RollingClientCommands, RollingFigures } from "./rolling-commands.ts";
 
-const timeoutMs = 1_000;
 const readyTimeoutMs = 10_000;
 
 class RollingLoad {
@@ -14,6 +13,7 @@ class RollingLoad {
   readonly #latencies = new Histogram();
   readonly #ending = new AbortController();
   readonly #streams: Promise<void>[] = [];
+  readonly #failures = new Map<string, number>();
   readonly #streamFaults: string[] = [];
   readonly #idle = Promise.withResolvers<void>();
   #isStopped = false;
@@ -21,6 +21,7 @@ class RollingLoad {
   #failed = 0;
   #firstFailure: string | undefined = undefined;
   #maxMs = 0;
+  #ownStallMsMax = 0;
   #messages = 0;
   #resumed = 0;
 
@@ -32,7 +33,10 @@ class RollingLoad {
     for (let number = 0; number < streams; number += 1) this.#streams.push(this.#watch(number));
     const beganAtMs = performance.now();
     const turn = (): void => {
-      const due = Math.floor(((performance.now() - beganAtMs) * perSecond) / 1_000) + 1;
+      const elapsedMs = performance.now() - beganAtMs;
+      const due = Math.floor((elapsedMs * perSecond) / 1_000) + 1;
+      const sleptMs = elapsedMs - (this.#started * 1_000) / perSecond;
+      if (!this.#isStopped) this.#ownStallMsMax = Math.max(this.#ownStallMsMax, sleptMs);
       for (; this.#started < due && !this.#isStopped; this.#started += 1) {
         void this.#call(this.#started, beganAtMs + (this.#started * 1_000) / perSecond);
       }
@@ -49,10 +53,12 @@ class RollingLoad {
     return {
       calls: this.#latencies.count,
       failed: this.#failed,
+      failures: Object.fromEntries(this.#failures),
       firstFailure: this.#firstFailure,
       p50Ms: this.#latencies.quantile(0.5),
       p99Ms: this.#latencies.quantile(0.99),
       maxMs: this.#maxMs,
+      ownStallMsMax: this.#ownStallMsMax,
       messages: this.#messages,
       resumed: this.#resumed,
       streamFaults: this.#streamFaults.slice(0, 5),
@@ -66,6 +72,8 @@ class RollingLoad {
       if (Buffer.compare(reply.body, body) !== 0) throw new Error(`${number} came back as another`);
     } catch (error) {
       this.#failed += 1;
+      const kind = kindOf(error);
+      this.#failures.set(kind, (this.#failures.get(kind) ?? 0) + 1);
       this.#firstFailure ??= error instanceof Error ? `${error.message}\n${inspectFaults(error)}` : String(error);
     }
     const tookMs = performance.now() - dueMs;
@@ -98,6 +106,12 @@ class RollingLoad {
   }
 }
 
+function kindOf(error: unknown): string {
+  if (!(error instanceof RpcError)) return String(error);
+  const text = error.text.replaceAll(/\d[\d.:]*/g, "N");
+  return `${error.code}, reached ${error.reached}: ${text}`;
+}
+
 function inspectFaults(error: Error): string {
   return JSON.stringify((error as { faults?: unknown }).faults ?? []);
 }
@@ -105,7 +119,7 @@ function inspectFaults(error: Error): string {
 let load: RollingLoad | undefined;
 
 const commands: RollingClientCommands = {
-  async connect({ ports }) {
+  async connect({ ports, timeoutMs }) {
     const addresses = ports.map((port) => `${serverHost}:${port}`);
     const client = createClient(Probe, addresses, { policy: { retry: false, hedge: false, timeoutMs } });
     await client.$channel.ready({ timeoutMs: readyTimeoutMs });

@@ -19,7 +19,7 @@ export interface RollingLife {
 }
 
 export interface RollingClientCommands {
-  connect(options: { readonly ports: readonly number[] }): Promise<void>;
+  connect(options: { readonly ports: readonly number[]; readonly timeoutMs: number }): Promise<void>;
   /** Begins the load and the streams. */
   start(options: { readonly perSecond: number; readonly streams: number }): Promise<void>;
   /** Ends both; resolves when the last call has ended. */
@@ -30,10 +30,14 @@ export interface RollingClientCommands {
 export interface RollingFigures {
   readonly calls: number;
   readonly failed: number;
+  /** How many failed with which code, whether they had reached a handler, and why. */
+  readonly failures: Readonly<Record<string, number>>;
   readonly firstFailure: string | undefined;
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly maxMs: number;
+  /** The longest that the client's own event loop slept through a due call. */
+  readonly ownStallMsMax: number;
   /** Messages that the streams gave, how often one ended by `draining` and was opened again, and what went wrong with them. */
   readonly messages: number;
   readonly resumed: number;

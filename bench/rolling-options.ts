@@ -12,6 +12,8 @@ export interface RollingOptions {
   /** Between one server being ready and the next one being told to end. */
   readonly settleMs: number;
   readonly propagationMs: number;
+  /** For each call. */
+  readonly timeoutMs: number;
 }
 
 export const rollingUsage = `usage: npm run bench -- rolling [flags]
@@ -21,7 +23,8 @@ export const rollingUsage = `usage: npm run bench -- rolling [flags]
   --servers N         2..20 (5)
   --streams N         long streams beside the calls, 0..100 (8)
   --settle-ms N       between one server being ready and the next one's SIGTERM, 0..60000 (1500)
-  --propagation-ms N  for how long a server that got SIGTERM still serves new calls, 0..60000 (0)`;
+  --propagation-ms N  for how long a server that got SIGTERM still serves new calls, 0..60000 (0)
+  --timeout-ms N      for each call, 10..600000 (1000)`;
 
 /** Throws UsageError on anything it does not know. */
 export function parseRollingOptions(args: readonly string[]): RollingOptions {
@@ -35,6 +38,7 @@ export function parseRollingOptions(args: readonly string[]): RollingOptions {
     streams: numberOf("streams", values.streams ?? "8", 0, 100, true),
     settleMs: numberOf("settle-ms", values["settle-ms"] ?? "1500", 0, 60_000, true),
     propagationMs: numberOf("propagation-ms", values["propagation-ms"] ?? "0", 0, 60_000, true),
+    timeoutMs: numberOf("timeout-ms", values["timeout-ms"] ?? "1000", 10, 600_000, true),
   };
 }
 
@@ -50,6 +54,7 @@ function parseKnown(args: readonly string[]) {
       streams: { type: "string" },
       "settle-ms": { type: "string" },
       "propagation-ms": { type: "string" },
+      "timeout-ms": { type: "string" },
     },
   });
 }

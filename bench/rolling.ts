@@ -3,7 +3,8 @@
  * eight streams that last for ever. Each server in turn gets SIGTERM, drains, ends, and is started again on its own port; ten times. The goal
  * is that nothing fails, no call runs twice and no stream loses or repeats a message.
  */
-import { type Child, pinnedCpus, startChild } from "./commands.ts";
+import { type Child, startChild } from "./commands.ts";
+import { machineBusyMs } from "./machine-load.ts";
 import { UsageError } from "./options.ts";
 import type { RollingClientCommands, RollingFigures, RollingLife, RollingServerCommands } from "./rolling-commands.ts";
 import { parseRollingOptions, type RollingOptions, rollingUsage } from "./rolling-options.ts";
@@ -17,6 +18,8 @@ export interface RollingReport {
   /** Calls that drains cut, and the longest drain. */
   readonly cut: number;
   readonly drainMsMax: number;
+  /** CPUs that the whole machine used meanwhile: near all there are, deadlines pass for want of them. NaN: unknown. */
+  readonly busyCpus: number;
   readonly passed: boolean;
   readonly method: Readonly<Record<string, unknown>>;
 }
@@ -26,12 +29,14 @@ type Server = Child<RollingServerCommands>;
 export async function runRolling(options: RollingOptions, progress: (line: string) => void): Promise<RollingReport> {
   const lives: RollingLife[] = [];
   const servers: Server[] = Array.from({ length: options.servers }, startServer);
-  const client = startChild<RollingClientCommands>("./rolling-client.ts", 0);
+  const client = startChild<RollingClientCommands>("./rolling-client.ts", "any");
   try {
     const { propagationMs } = options;
     const ports = await Promise.all(servers.map(({ ask }) => ask.serve({ port: 0, propagationMs })));
-    await client.ask.connect({ ports });
+    await client.ask.connect({ ports, timeoutMs: options.timeoutMs });
     await client.ask.start(options);
+    const startMs = performance.now();
+    const startBusyMs = machineBusyMs() ?? Number.NaN;
     for (let round = 1; round <= options.rounds; round += 1) {
       for (const [index, port] of ports.entries()) {
         await sleep(options.settleMs);
@@ -41,15 +46,16 @@ export async function runRolling(options: RollingOptions, progress: (line: strin
     }
     await sleep(options.settleMs);
     const figures = await client.ask.stop();
+    const busyCpus = ((machineBusyMs() ?? Number.NaN) - startBusyMs) / (performance.now() - startMs);
     const rest = await Promise.all(servers.map(({ ask }) => ask.life()));
-    return reportOf(options, figures, [...lives, ...rest], lives.length);
+    return reportOf(options, figures, [...lives, ...rest], { restarts: lives.length, busyCpus });
   } finally {
     for (const child of [client, ...servers]) child.stop();
   }
 }
 
 function startServer(): Server {
-  return startChild<RollingServerCommands>("./rolling-server.ts", 1);
+  return startChild<RollingServerCommands>("./rolling-server.ts", "any");
 }
 
 async function restart(servers: Server[], index: number, port: number, propagationMs: number): Promise<RollingLife> {
@@ -68,7 +74,7 @@ export function reportOf(
   options: RollingOptions,
   figures: RollingFigures,
   lives: readonly RollingLife[],
-  restarts: number,
+  { restarts, busyCpus }: { readonly restarts: number; readonly busyCpus: number },
 ): RollingReport {
   const handled = lives.reduce((sum, life) => sum + life.handled, 0);
   const cut = cutIn(lives);
@@ -79,13 +85,12 @@ export function reportOf(
     handled,
     cut,
     drainMsMax: Math.max(...lives.map(({ tookMs }) => tookMs)),
+    busyCpus,
     passed: figures.failed === 0 && figures.streamFaults.length === 0 && cut === 0 && handled === figures.calls,
     method: {
       ...options,
-      timeoutMs: 1_000,
       policy: "retry false, hedge false, effect unknown",
-      clientCpu: pinnedCpus?.[0] ?? "not pinned",
-      serverCpu: pinnedCpus?.[1] ?? "not pinned",
+      cpus: "not pinned: what is measured is what fails, and processes that start need the room",
       latencyFrom: "when a call was due",
       node: process.version,
     },
@@ -100,13 +105,22 @@ function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-export function describeRolling({ figures, restarts, handled, cut, drainMsMax, passed }: RollingReport): string {
+export function describeRolling({
+  figures,
+  restarts,
+  handled,
+  cut,
+  drainMsMax,
+  busyCpus,
+  passed,
+}: RollingReport): string {
   const calls = `${restarts} restarts  ${figures.calls} calls  ${figures.failed} failed  ${handled} handled  ${cut} cut`;
   const streams = `${figures.messages} messages  ${figures.resumed} streams resumed  ${figures.streamFaults.length} stream faults`;
   const times = `p50 ${figures.p50Ms.toFixed(0)}  p99 ${figures.p99Ms.toFixed(0)}  max ${figures.maxMs.toFixed(0)} ms`;
   const first = [figures.firstFailure, ...figures.streamFaults].filter((text) => text !== undefined);
-  const tail = `longest drain ${drainMsMax.toFixed(0)} ms  ${passed ? "passed" : "missed"}`;
-  return [calls, streams, `${times}  ${tail}`, ...first].join("\n");
+  const kinds = Object.entries(figures.failures).map(([kind, count]) => `${count} x ${kind}`);
+  const tail = `longest drain ${drainMsMax.toFixed(0)} ms  ${busyCpus.toFixed(2)} CPUs busy  ${passed ? "passed" : "missed"}`;
+  return [calls, streams, `${times}  ${tail}`, ...kinds, ...first].join("\n");
 }
 
 /** The verb: gives back the exit code. 0 nothing failed, 1 something did, 2 usage. */

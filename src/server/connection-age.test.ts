@@ -29,12 +29,12 @@ describe("a connection that is old", () => {
     const client = cluster.client(Probe, "shop", alone);
     const openedMs: number[] = [];
     client.$on("connection.changed", ({ state }) => state === "open" && openedMs.push(cluster.simulation.nowMs));
-    const load = steadyLoad(cluster.world, 200, () => client.unary({}, { timeoutMs: 1_000 }));
+    const load = steadyLoad(cluster.world, 100, () => client.unary({}, { timeoutMs: 1_000 }));
     await cluster.advance(100_000);
     load.stop();
     await cluster.settle(load.drained());
     assert.deepEqual(load.tally.failures, []);
-    assert.ok(load.tally.ok >= 19_900, `${load.tally.ok} calls`);
+    assert.ok(load.tally.ok >= 9_900, `${load.tally.ok} calls`);
     const ages = openedMs.slice(1).map((ms, i) => ms - (openedMs[i] as number));
     assert.ok(ages.length >= 8, `${ages.length} connections in 100 s`);
     assert.ok(

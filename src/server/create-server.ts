@@ -99,7 +99,7 @@ export interface Server<P extends Principal = Principal, Tx = never> extends InP
   /**
    * Drains: health says so; new calls are served for `drain.propagationMs`, and no longer than `timeoutMs`; clients are told and go
    * elsewhere; calls underway have `timeoutMs` from then (default `drain.timeoutMs`), then they are cut. 0 cuts at once. The second caller gets
-   * the same report. In all, with the defaults: 27 s at the most.
+   * the same report. In all, with the defaults: 25 s at the most.
    */
   close(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport>;
   /** Hears this server's events (`docs/events.md`) until what is returned is disposed of. As a client's `$on`. */

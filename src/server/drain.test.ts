@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { connect } from "node:http2";
 import { describe, it } from "node:test";
 import { benchServer } from "../../test/calls/bench-service.ts";
 import { aborted, gate, turns } from "../../test/calls/gate.ts";
 import { type ManualWorld, manualWorld } from "../../test/calls/manual-world.ts";
-import { framed } from "../../test/calls/raw-peer.ts";
+import { framed, rawClient } from "../../test/calls/raw-peer.ts";
 import type { DrainReport } from "../call/drain-report.ts";
 import { createClient } from "../client/create-client.ts";
 import { FLAG_ACK, FRAME_GOAWAY, FRAME_PING, STREAM_ID_MAX } from "../wire/http2/frame.ts";
@@ -247,23 +246,16 @@ describe("the report of a drain", () => {
       { world },
     );
     const { address } = await server.listen(0);
-    const session = connect(`http://${address}`, { settings: { initialWindowSize: 0 } });
-    session.on("error", () => {});
-    const stuck = session.request({
-      ":method": "POST",
-      ":path": "/bench.v1.Bench/Echo",
-      "content-type": "application/grpc",
-    });
-    stuck.on("error", () => {});
-    stuck.end(framed(new Uint8Array(0)));
-    await once(stuck, "response");
-    const running = session.request({
-      ":method": "POST",
-      ":path": "/bench.v1.Bench/Add",
-      "content-type": "application/grpc",
-    });
-    running.on("error", () => {});
-    running.end(framed(new Uint8Array(0)));
+    await using raw = await rawClient(address, { settings: { initialWindowSize: 0 } });
+    const call = (method: string): ReturnType<typeof raw.session.request> => {
+      const path = `/bench.v1.Bench/${method}`;
+      const stream = raw.session.request({ ":method": "POST", ":path": path, "content-type": "application/grpc" });
+      stream.on("error", () => {});
+      stream.end(framed(new Uint8Array(0)));
+      return stream;
+    };
+    await once(call("Echo"), "response");
+    call("Add");
     await began.opened;
     const { cut, finished } = await world.settle(server.close({ timeoutMs: 100 }));
     assert.deepEqual(
@@ -275,7 +267,6 @@ describe("the report of a drain", () => {
     );
     assert.equal(finished, 0);
     assert.ok(cut.every(({ callId, ageMs }) => /^[0-9a-f]{32}$/.test(callId) && ageMs >= 100));
-    session.destroy();
   });
 
   it("forgets answers once they have been sent, so that none is named for having been slow", async () => {

@@ -76,6 +76,7 @@ function bound(server: Server, address: SocketAddress, reusePort = false): Promi
     server.once("listening", done);
     try {
       if (address.kind === "tcp") server.listen({ host: address.host, port: address.port, reusePort });
+      else if (reusePort) throw Object.assign(new Error("a Unix path cannot be shared"), { code: "EINVAL" });
       else server.listen({ path: address.path });
     } catch (error) {
       server.off("listening", done);

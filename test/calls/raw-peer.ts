@@ -4,6 +4,7 @@
 import { once } from "node:events";
 import {
   type ClientHttp2Session,
+  type ClientSessionOptions,
   connect,
   createServer,
   type IncomingHttpHeaders,
@@ -89,8 +90,9 @@ export interface RawClient extends AsyncDisposable {
   request(path: string, body: Buffer | undefined, headers?: OutgoingHttpHeaders): Promise<RawAnswer>;
 }
 
-export async function rawClient(address: string): Promise<RawClient> {
-  const session = connect(`http://${address}`);
+/** `options` are those of Node's client. */
+export async function rawClient(address: string, options: ClientSessionOptions = {}): Promise<RawClient> {
+  const session = connect(`http://${address}`, options);
   session.on("error", () => {});
   await once(session, "connect");
   return {

@@ -227,8 +227,12 @@ test("a connection that drains ends when its last call is cancelled, although th
   cluster.serve("shop", 1, (server) => probe(server, { unary: forever }));
   const endedMs: number[] = [];
   const { world } = cluster;
+  let dials = 0;
   const connect: World["network"]["connect"] = (...dial) => {
     const socket = world.network.connect(...dial);
+    dials += 1;
+    // The one that follows the goodbye gets a goodbye itself, for the server's door is still open, and has no calls to end.
+    if (dials > 1) return socket;
     const end = socket.end.bind(socket);
     return Object.defineProperty(socket, "end", {
       value: () => {

@@ -149,7 +149,13 @@ class Play {
         this.handlers.set(host, notes);
         return serveSim(server, notes);
       },
-      { limits: { streamsPerConnectionMax: plan.servers.streamsMax }, drain: { propagationMs: 0 } },
+      {
+        limits: {
+          streamsPerConnectionMax: plan.servers.streamsMax,
+          connectionAgeMsMax: plan.servers.connectionAgeMsMax,
+        },
+        drain: { propagationMs: 0 },
+      },
     );
     for (const client of plan.clients) {
       cluster.simulation.boot(client.host, (world) => {

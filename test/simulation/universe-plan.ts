@@ -20,6 +20,8 @@ export interface ServersPlan {
   readonly streamsMax: number;
   /** How long handlers work, on average. */
   readonly workMsMean: number;
+  /** At which they drain connections; undefined: never. */
+  readonly connectionAgeMsMax: number | undefined;
 }
 
 export interface ClientPlan {
@@ -52,6 +54,7 @@ export interface UniversePlan {
   readonly faults: readonly PlannedFault[];
 }
 
+const AGES = 0x5eed;
 /** The name under which the servers are served. */
 export const serviceName = "shop";
 
@@ -72,6 +75,8 @@ export function planUniverse(seed: number): UniversePlan {
       replicas,
       streamsMax: oneOf(random, [2, 8, 100, 100, 100]),
       workMsMean: oneOf(random, [1, 5, 20, 60, 200]),
+      // From a source of its own, so that all else of a seed's universe is as it was before there were ages.
+      connectionAgeMsMax: oneOf(seededRandom((seed ^ AGES) >>> 0), [undefined, undefined, 1_000, 3_000]),
     },
     clients,
     link: {

@@ -196,3 +196,60 @@ describe("the way to a peer", () => {
     assert.ok(link.state === "backoff" || dialled.length === 2);
   });
 });
+
+describe("a peer that says goodbye", () => {
+  const opened = (dialled: readonly Dialled[]): Dialled => {
+    const socket = dialled.at(-1) as Dialled;
+    socket.events.opened();
+    socket.events.data(SETTINGS);
+    return socket;
+  };
+  /** How long after a dial the next one follows, if its connection says goodbye after `livedMs`. */
+  const gapAfter = (
+    world: ManualWorld,
+    dialled: readonly Dialled[],
+    livedMs: number,
+    end: (socket: Dialled) => void,
+  ): number => {
+    const socket = opened(dialled);
+    const before = dialled.length;
+    world.advance(livedMs);
+    end(socket);
+    for (let ms = livedMs; ms < 3_000; ms += 10) {
+      if (dialled.length > before) return ms;
+      world.advance(10);
+    }
+    return Infinity;
+  };
+  const goodbye = (socket: Dialled): void => socket.events.data(GOAWAY);
+
+  it("is dialled again at once, though it had been dialled a moment ago", () => {
+    const world = manualWorld();
+    const { link, dialled } = makeLink(world);
+    link.connect();
+    assert.ok(gapAfter(world, dialled, 300, goodbye) <= 310);
+    assert.ok(gapAfter(world, dialled, 900, goodbye) <= 910);
+  });
+
+  it("again and again, as soon as it is there, is dialled less and less often", () => {
+    const world = manualWorld();
+    const { link, dialled } = makeLink(world);
+    link.connect();
+    const gaps = Array.from({ length: 7 }, () => gapAfter(world, dialled, 0, goodbye));
+    for (const [i, middle] of [50, 100, 200, 400, 800, 1_000, 1_000].entries()) {
+      const gap = gaps[i] ?? 0;
+      assert.ok(gap >= middle * 0.79 && gap <= middle * 1.2 + 10, gaps.join(" "));
+    }
+    world.advance(0);
+    assert.ok(gapAfter(world, dialled, 600, goodbye) <= 610, "one that lived begins anew");
+  });
+
+  it("is no better off when it is lost without a word afterwards: a second, as ever", () => {
+    const world = manualWorld();
+    const { link, dialled } = makeLink(world);
+    link.connect();
+    gapAfter(world, dialled, 0, goodbye);
+    const gap = gapAfter(world, dialled, 0, (socket) => socket.close());
+    assert.ok(gap >= 790, `${gap} ms`);
+  });
+});

@@ -4,7 +4,7 @@
  */
 import type { Http2Limits } from "../http2/limits.ts";
 import { ClientConnection, type ClientConnectionOwner, type Dial } from "./client-connection.ts";
-import { impatientDelayMs, reconnectDelayMs } from "./reconnect.ts";
+import { goodbyeDelayMs, impatientDelayMs, reconnectDelayMs } from "./reconnect.ts";
 import type { Runtime } from "./runtime.ts";
 import { WheelEntry } from "./timer-wheel.ts";
 
@@ -46,6 +46,8 @@ export interface LinkOwner {
   readonly isAnyReady: boolean;
 }
 
+/** A connection that lived so long before its peer said goodbye begins the count of those anew. */
+const GOODBYE_LIFE_MS = 500;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
 const ADAPTIVE_KEEPALIVE_MS = 330_000;
 /** Share of the streams of all connections in use at which one more is made (gRFC A105 waits for all of them). */
@@ -71,6 +73,8 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
   #nextDialMs: number;
   readonly #draining: Set<ClientConnection>;
   #failures: number;
+  /** Connections in a row that their peer ended in good order soon after they were made. */
+  #goodbyes: number;
   #dialledAtMs: number;
   #keepaliveMs: number;
 
@@ -90,6 +94,7 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     this.#nextDialMs = -Infinity;
     this.#draining = new Set();
     this.#failures = 0;
+    this.#goodbyes = 0;
     this.#dialledAtMs = -Infinity;
     this.#keepaliveMs = options.keepaliveMs === "adaptive" ? ADAPTIVE_KEEPALIVE_MS : options.keepaliveMs;
   }
@@ -233,6 +238,9 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     if (this.state === "closed" || !this.#remove(connection)) return;
     this.#draining.add(connection);
     this.#owner.connectionDraining?.(connection);
+    const livedMs = this.runtime.world.clock.monotonicMs() - this.#dialledAtMs;
+    if (isTooManyPings) this.#goodbyes = 0;
+    else this.#goodbyes = livedMs < GOODBYE_LIFE_MS ? this.#goodbyes + 1 : 1;
     this.#lost();
   }
 
@@ -241,6 +249,7 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     this.#owner.connectionEnded(connection, text, connection.isReady);
     if (this.state === "closed") return;
     if (this.#remove(connection)) {
+      this.#goodbyes = 0;
       this.failure = { phase, text };
       if (this.#lost()) this.#owner.linkFailed(this);
     } else if (connection === this.#next) {
@@ -295,8 +304,11 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
 
   /** When the backoff that began with the last dial is over. */
   #dueMs(): number {
-    const { random } = this.runtime.world;
-    const delayMs = reconnectDelayMs(Math.max(1, this.#failures), this.#owner.isAnyReady, random.float());
+    const chance = this.runtime.world.random.float();
+    const isGoodbye = this.#failures === 0 && this.#goodbyes > 0;
+    const delayMs = isGoodbye
+      ? goodbyeDelayMs(this.#goodbyes, chance)
+      : reconnectDelayMs(Math.max(1, this.#failures), this.#owner.isAnyReady, chance);
     return this.#dialledAtMs + delayMs;
   }
 

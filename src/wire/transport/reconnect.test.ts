@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { impatientDelayMs, reconnectDelayMs } from "./reconnect.ts";
+import { goodbyeDelayMs, impatientDelayMs, reconnectDelayMs } from "./reconnect.ts";
 
 describe("the wait before the next connection", () => {
   it("is a second, times 1.6 for each failure, up to two minutes, while another peer is ready", () => {
@@ -34,6 +34,17 @@ describe("the wait before the next connection", () => {
         assert.ok(isAnyReady || ms <= 2_400);
         assert.ok(reconnectDelayMs(failures + 1, isAnyReady, chance) >= ms);
       }),
+    );
+  });
+
+  it("is 50 ms after a goodbye, and twice as long after each that follows soon, up to a second", () => {
+    assert.deepEqual(
+      [1, 2, 3, 5, 6, 1_000].map((goodbyes) => goodbyeDelayMs(goodbyes, 0.5)),
+      [50, 100, 200, 800, 1_000, 1_000],
+    );
+    assert.deepEqual(
+      [0, 0.5, 0.999].map((chance) => Math.round(goodbyeDelayMs(1, chance))),
+      [40, 50, 60],
     );
   });
 });

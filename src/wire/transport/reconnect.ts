@@ -19,3 +19,17 @@ export function reconnectDelayMs(failures: number, isAnyReady: boolean, chance: 
   const grown = Math.min(MAX_MS, BASE_MS * FACTOR ** Math.min(Math.max(0, failures - 1), 20));
   return Math.min(grown, isAnyReady ? MAX_MS : NOBODY_READY_MAX_MS) * (1 + JITTER * (2 * chance - 1));
 }
+
+/** The first wait after a goodbye; it doubles while each connection gets one soon after it was made. */
+const GOODBYE_BASE_MS = 50;
+
+/**
+ * How long after its dial a connection that its peer ended in good order is followed by the next. The peer was there and said so, and may be
+ * there again: its port is a successor's, or it only ended what was old. But one that says goodbye to each is not dialled without end.
+ *
+ * @param goodbyes in a row, from 1, each of a connection that had not lived for long. @param chance in [0, 1).
+ */
+export function goodbyeDelayMs(goodbyes: number, chance: number): number {
+  const grown = Math.min(BASE_MS, GOODBYE_BASE_MS * 2 ** Math.min(Math.max(0, goodbyes - 1), 10));
+  return grown * (1 + JITTER * (2 * chance - 1));
+}
