@@ -1,25 +1,52 @@
 /**
  * Hot path: admission in the world: what it decides by its own clock of turns and times is carried out here.
  */
-import { ADMITTED, type Admission, type AdmissionCall, RUNNING } from "../policy/protect/admission.ts";
-import type { RefusalWhy } from "../policy/protect/refusal.ts";
+import {
+  ADMITTED,
+  Admission,
+  type AdmissionCall,
+  type AdmissionOptions,
+  RUNNING,
+} from "../policy/protect/admission.ts";
+import { LoopDelay } from "../policy/protect/loop-delay.ts";
+import type { RateLimitOptions } from "../policy/protect/rate-limit.ts";
+import type { PriorityRank, RefusalWhy } from "../policy/protect/refusal.ts";
 import type { Runtime } from "../wire/transport/runtime.ts";
 import { WheelEntry } from "../wire/transport/timer-wheel.ts";
 import type { Refusal } from "./refusal.ts";
 
 const HOUR_MS = 3_600_000;
+/** How often the loop's delay is looked at while there are calls, and for how long after the last one came. */
+const BEAT_MS = 25;
+const LINGER_MS = 1_000;
+/** When a call may come again that a late loop refused. */
+export const COARSE_RETRY_MS = 500;
+
+/** What a server takes on. */
+export interface GateOptions {
+  readonly admission: AdmissionOptions;
+  readonly loopDelayMsMax: number | undefined;
+  readonly rate: RateLimitOptions | undefined;
+}
 
 export class AdmissionGate extends WheelEntry {
   readonly admission: Admission;
+  readonly #loop: LoopDelay;
+  readonly #beat: Beat;
   readonly #runtime: Runtime;
   readonly #drain: () => void;
   #isDrainDue: boolean;
+  /** The loop may be late: worth asking. */
+  isLate: boolean;
 
-  constructor(admission: Admission, runtime: Runtime) {
+  constructor(options: GateOptions, runtime: Runtime) {
     super();
-    this.admission = admission;
+    this.admission = new Admission(options.admission, runtime.world.random);
+    this.#loop = new LoopDelay({ loopDelayMsMax: options.loopDelayMsMax });
+    this.#beat = new Beat(this, runtime);
     this.#runtime = runtime;
     this.#isDrainDue = false;
+    this.isLate = false;
     this.#drain = () => {
       this.#isDrainDue = false;
       this.#turn(runtime.world.clock.monotonicMs());
@@ -34,6 +61,27 @@ export class AdmissionGate extends WheelEntry {
     const offer = admission.offer(call, nowMs);
     if (offer !== ADMITTED) this.#look();
     return offer === ADMITTED;
+  }
+
+  /** There are calls: how late the loop comes to them is looked at for a while. */
+  wanted(): void {
+    this.#beat.wanted();
+  }
+
+  /** A beat of the loop came so late. */
+  beat(lateMs: number, nowMs: number): void {
+    this.#loop.sample(lateMs, nowMs);
+    this.isLate = this.#loop.standingMs(nowMs) > 0;
+  }
+
+  /** By how much the loop is late, and stays so, in milliseconds. */
+  loopDelayMs(): number {
+    return this.#loop.standingMs(this.#runtime.world.clock.monotonicMs());
+  }
+
+  /** Why a call is refused before anything of it is looked at; undefined: it is not. */
+  sheds(rank: PriorityRank, openHere: number, openAll: number, connections: number): RefusalWhy | undefined {
+    return this.#loop.refuses(rank, this.#runtime.world.clock.monotonicMs(), openHere, openAll, connections);
   }
 
   /** Its handler kept the loop for so long. */
@@ -57,6 +105,7 @@ export class AdmissionGate extends WheelEntry {
   /** Nothing waits any more. */
   stop(): void {
     this.#runtime.wheel.cancel(this);
+    this.#runtime.wheel.cancel(this.#beat);
   }
 
   #turn(nowMs: number): void {
@@ -78,6 +127,34 @@ export class AdmissionGate extends WheelEntry {
     if (this.#isDrainDue) return;
     this.#isDrainDue = true;
     this.#runtime.world.timers.afterTurn(this.#drain);
+  }
+}
+
+/** Comes so often while calls come, and says how late it came. */
+class Beat extends WheelEntry {
+  readonly #gate: AdmissionGate;
+  readonly #runtime: Runtime;
+  #wantedAtMs: number;
+
+  constructor(gate: AdmissionGate, runtime: Runtime) {
+    super();
+    this.#gate = gate;
+    this.#runtime = runtime;
+    this.#wantedAtMs = -Infinity;
+  }
+
+  /** A call came; when, is only looked at by the next beat. */
+  wanted(): void {
+    this.#wantedAtMs = Infinity;
+    if (this.isArmed) return;
+    this.#runtime.wheel.arm(this, this.#runtime.world.clock.monotonicMs() + BEAT_MS);
+  }
+
+  expired(nowMs: number): void {
+    this.#gate.beat(nowMs - this.dueMs, nowMs);
+    // Calls came since the last beat: they are what the time counts from.
+    if (this.#wantedAtMs === Infinity) this.#wantedAtMs = nowMs;
+    if (nowMs - this.#wantedAtMs < LINGER_MS) this.#runtime.wheel.arm(this, nowMs + BEAT_MS);
   }
 }
 

@@ -10,7 +10,7 @@ import type { DedupClaim, DedupEntry } from "../durable/dedup-store.ts";
 import { type AdmissionCall, OUTSIDE } from "../policy/protect/admission.ts";
 import type { HandlerFigures } from "../policy/protect/handler-figures.ts";
 import type { Principal as AdmittedPrincipal } from "../policy/protect/principal.ts";
-import type { PriorityRank, RefusalWhy } from "../policy/protect/refusal.ts";
+import { NOT_AGAIN, type PriorityRank, type RefusalWhy } from "../policy/protect/refusal.ts";
 import { refusalFor } from "./admission-gate.ts";
 import { refusalOf, storeFailed } from "./once.ts";
 import type { Refusal } from "./refusal.ts";
@@ -43,6 +43,7 @@ export class Execution implements AdmissionCall {
   queueNext: AdmissionCall | undefined;
   queuedAtMs: number;
   admittedAtMs: number;
+  runningThen: number;
   /** The record of a call that is kept, while it runs; undefined for all others. */
   entry: DedupEntry | undefined;
 
@@ -56,6 +57,7 @@ export class Execution implements AdmissionCall {
     this.queueNext = undefined;
     this.queuedAtMs = Number.NaN;
     this.admittedAtMs = Number.NaN;
+    this.runningThen = 0;
     this.entry = undefined;
   }
 
@@ -127,7 +129,7 @@ export class Execution implements AdmissionCall {
   }
 
   refused(why: RefusalWhy, retryAfterMs: number): void {
-    this.call.core.admissionRefused(this.call, why);
+    this.call.core.admissionRefused(this.call.route.plan.info, this.call.priority, why);
     this.#refuse(refusalFor(why, retryAfterMs));
   }
 
@@ -135,6 +137,11 @@ export class Execution implements AdmissionCall {
   #admit(): boolean {
     const { gate } = this.call.core;
     if (gate === undefined || this.call.route.isBuiltIn) return true;
+    const overRateMs = this.call.core.overRateMs(this.principal);
+    if (overRateMs > 0) {
+      this.refused("rate", this.isRepeat ? NOT_AGAIN : Math.ceil(overRateMs));
+      return false;
+    }
     this.#isTimed = this.call.route.handlerFigures.isTimed;
     return gate.offer(this, this.call.exchange.connection.receivedAtMs);
   }

@@ -18,10 +18,12 @@ import {
   type Resolved,
 } from "../call/options.ts";
 import type { AdmissionOptions } from "../policy/protect/admission.ts";
+import type { RateLimitOptions } from "../policy/protect/rate-limit.ts";
 import type { Peer } from "../call/peer.ts";
 import type { Principal } from "../call/principal.ts";
 import type { Journal } from "../durable/journal.ts";
 import type { World } from "../world/world.ts";
+import type { GateOptions } from "./admission-gate.ts";
 import type { ChecksOptions } from "./check-options.ts";
 import type { Authenticate } from "./identity.ts";
 import type { Rule } from "./rule.ts";
@@ -51,6 +53,13 @@ export interface ServerAdmission {
   readonly concurrencyMax?: number | "adaptive" | undefined;
   /** Calls that wait to begin; the oldest is refused for a newer one. Default 1000, 0..1000000. */
   readonly queueMax?: number | undefined;
+  /**
+   * Delay of the event loop that stands, in milliseconds: above it sheddable calls are refused before anything of them is looked at, above twice
+   * of it normal ones, above four times critical ones. Default 100, 1..60000.
+   */
+  readonly loopDelayMsMax?: number | undefined;
+  /** Calls that each principal may make: so many a second in the long run, `burst` at once (default a second's). Default no limit. */
+  readonly rate?: { readonly perSecond: number; readonly burst?: number | undefined } | undefined;
 }
 
 /** How a server serves. */
@@ -150,6 +159,8 @@ const serverShape = {
     objectOption({
       concurrencyMax: anyOption<unknown>({ default: "adaptive" }),
       queueMax: numberOption({ default: 1_000, min: 0, max: 1_000_000, integer: true }),
+      loopDelayMsMax: numberOption({ default: 100, min: 1, max: 60_000 }),
+      rate: anyOption<{ readonly perSecond: number; readonly burst?: number | undefined }>(),
     }),
   ),
   checks: anyOption<ChecksOptions>(),
@@ -227,9 +238,28 @@ export function resolveListenOptions(given: ListenOptions | undefined): Resolved
 }
 
 /** What admission is to do; false: nothing. */
-export function admissionOf(given: ResolvedServerOptions["admission"]): AdmissionOptions | false {
+export function admissionOf(given: ResolvedServerOptions["admission"]): GateOptions | false {
   if (given === false) return false;
-  const { concurrencyMax, queueMax } = given;
+  const { loopDelayMsMax, rate } = given;
+  return { admission: limitOf(given), loopDelayMsMax, rate: rate === undefined ? undefined : rateOf(rate) };
+}
+
+function rateOf(given: unknown): RateLimitOptions {
+  const { perSecond, burst } = resolveOptions("admission.rate", given, {
+    perSecond: numberOption({ default: undefined, min: 0.001, max: 1_000_000 }),
+    burst: numberOption({ default: undefined, min: 1, max: 1_000_000, integer: true }),
+  });
+  if (perSecond === undefined) throw new TypeError("admission.rate needs perSecond, got none");
+  return { perSecond, burst: burst ?? Math.max(1, Math.ceil(perSecond)) };
+}
+
+function limitOf({
+  concurrencyMax,
+  queueMax,
+}: {
+  readonly concurrencyMax: unknown;
+  readonly queueMax: number;
+}): AdmissionOptions {
   if (concurrencyMax === "adaptive") return { queueMax };
   if (
     typeof concurrencyMax !== "number" ||

@@ -72,7 +72,9 @@ export class SelfReport {
     if (!this.#options.debug || this.#hasDebug) return;
     this.#hasDebug = true;
     const { debugBuiltIn } = await import("./debug.ts");
-    this.#add(debugBuiltIn(this.#debugSource()));
+    const debug = debugBuiltIn(this.#debugSource());
+    this.#index.add(debug.contract);
+    this.#add(debug);
   }
 
   opened(door: DoorStatus): void {
@@ -110,7 +112,9 @@ export class SelfReport {
       },
       methods: Array.from(this.#router.routes(), ({ figures }) => figures),
       admission:
-        core.gate === undefined ? undefined : admissionStatus(core.gate.admission.snapshot(nowMs), core.loopDelayMs),
+        core.gate === undefined
+          ? undefined
+          : admissionStatus(core.gate.admission.snapshot(nowMs), core.gate.loopDelayMs()),
       dedup: core.once?.status(),
     });
   }

@@ -6,6 +6,7 @@ import type { RpcError } from "../call/error.ts";
 import { CALL_ID_BYTES, mintCallId, readCallId, readTraceparent } from "../call/ids.ts";
 import { Events } from "../call/event.ts";
 import type { Interceptor } from "../call/interceptor.ts";
+import type { MethodInfo, Priority } from "../call/method.ts";
 import type { Peer } from "../call/peer.ts";
 import { CHECKSUM_UNREADABLE, readChecksum, readChecksumText } from "../wire/grpc/checksum.ts";
 import type { Encoding } from "../wire/grpc/compression.ts";
@@ -37,10 +38,10 @@ import {
 import type { Runtime } from "../wire/transport/runtime.ts";
 import type { ServerConnection, ServerConnectionOwner } from "../wire/transport/server-connection.ts";
 import type { ServerExchange, Status } from "../wire/transport/server-exchange.ts";
-import { Admission, type AdmissionOptions } from "../policy/protect/admission.ts";
 import { type Principal as AdmittedPrincipal, Principals } from "../policy/protect/principal.ts";
-import type { RefusalWhy } from "../policy/protect/refusal.ts";
-import { AdmissionGate } from "./admission-gate.ts";
+import { RateLimit } from "../policy/protect/rate-limit.ts";
+import { NOT_AGAIN, type PriorityRank, type RefusalWhy } from "../policy/protect/refusal.ts";
+import { AdmissionGate, COARSE_RETRY_MS, type GateOptions, refusalFor } from "./admission-gate.ts";
 import type { ConnectionFacts } from "./connection-facts.ts";
 import { type Authenticate, Identity } from "./identity.ts";
 import { runIntercepted } from "./intercept.ts";
@@ -66,7 +67,7 @@ export interface CoreOptions {
   readonly limits: Http2Limits;
   readonly authenticate: Authenticate | undefined;
   readonly critical: CheckedRule | undefined;
-  readonly admission: AdmissionOptions | false;
+  readonly admission: GateOptions | false;
 }
 
 export class ServerCore implements ServerConnectionOwner {
@@ -81,6 +82,7 @@ export class ServerCore implements ServerConnectionOwner {
   /** Which calls may begin; undefined: all. */
   readonly gate: AdmissionGate | undefined;
   readonly #principals: Principals;
+  readonly #rate: RateLimit | undefined;
   readonly #identity: Identity;
   readonly #canAuthenticate: boolean;
   readonly connections: Set<ServerConnection>;
@@ -90,8 +92,6 @@ export class ServerCore implements ServerConnectionOwner {
   overdueCalls: number;
   /** Calls that were refused before their handler, by why. */
   readonly refusedCalls: Record<string, number>;
-  /** How late the event loop runs, in milliseconds, as far as it is looked at. */
-  loopDelayMs: number;
   /** Whether a dependency fails: every answer says so. */
   isDegraded: () => boolean;
   /** Reply streams whose headers go at the end of this turn. */
@@ -108,8 +108,8 @@ export class ServerCore implements ServerConnectionOwner {
     this.events = new Events();
     this.once = undefined;
     const { admission } = options;
-    this.gate =
-      admission === false ? undefined : new AdmissionGate(new Admission(admission, runtime.world.random), runtime);
+    this.gate = admission === false ? undefined : new AdmissionGate(admission, runtime);
+    this.#rate = admission === false || admission.rate === undefined ? undefined : new RateLimit(admission.rate);
     this.#principals = new Principals();
     this.#identity = new Identity(options.authenticate, options.critical, runtime.world.clock);
     this.#canAuthenticate = options.authenticate !== undefined;
@@ -118,7 +118,6 @@ export class ServerCore implements ServerConnectionOwner {
     this.finishedCalls = 0;
     this.overdueCalls = 0;
     this.refusedCalls = {};
-    this.loopDelayMs = 0;
     this.isDegraded = () => false;
     this.#heads = [];
     this.#sendHeads = () => {
@@ -228,6 +227,7 @@ export class ServerCore implements ServerConnectionOwner {
     if (this.overdueCalls >= OVERDUE_CALLS_MAX) {
       return refuse(exchange, "RESOURCE_EXHAUSTED", "too many handlers have outlived their deadlines");
     }
+    if (this.#isShed(exchange, route, priority, isRepeat || store !== undefined)) return;
     exchange.requestEncoding = encoding;
     if (encoding !== "identity") {
       exchange.replyEncoding =
@@ -284,6 +284,7 @@ export class ServerCore implements ServerConnectionOwner {
 
   callBegan(): void {
     this.openCalls += 1;
+    this.gate?.wanted();
   }
   callEnded(): void {
     this.openCalls -= 1;
@@ -327,13 +328,32 @@ export class ServerCore implements ServerConnectionOwner {
     return facts.admitted;
   }
 
-  /** Admission did not let it begin. */
-  admissionRefused(call: ServerCall, why: RefusalWhy): void {
+  /** For how long a principal has no call left by its rate; 0: this one is taken. */
+  overRateMs(principal: AdmittedPrincipal): number {
+    return this.#rate === undefined ? 0 : this.#rate.take(principal.key, this.runtime.world.clock.monotonicMs());
+  }
+
+  /** It was not let in. */
+  admissionRefused(method: MethodInfo, priority: Priority, why: RefusalWhy): void {
     this.refusedCalls[why] = (this.refusedCalls[why] ?? 0) + 1;
     if (!this.events.hears("admission.refused")) return;
-    const { priority, route } = call;
-    const atMs = this.runtime.world.clock.monotonicMs();
-    this.events.emit("admission.refused", atMs, { method: route.plan.info, priority, why });
+    this.events.emit("admission.refused", this.runtime.world.clock.monotonicMs(), { method, priority, why });
+  }
+
+  /** Whether the loop is so late that a call is refused before anything of it is looked at; then it was. */
+  #isShed(exchange: ServerExchange, route: Route, given: string | undefined, isRepeat: boolean): boolean {
+    const { gate } = this;
+    if (gate === undefined || route.isBuiltIn || !gate.isLate) return false;
+    const { connection } = exchange;
+    const isTrusted = (connection.facts as ConnectionFacts).isTrusted;
+    const rank: PriorityRank = given === "sheddable" ? 2 : given === "critical" && isTrusted ? 0 : 1;
+    const why = gate.sheds(rank, connection.callCount - 1, this.openCalls, this.connections.size);
+    if (why === undefined) return false;
+    this.admissionRefused(route.plan.info, rank === 0 ? "critical" : rank === 1 ? "normal" : "sheddable", why);
+    const { code, text, retryAfterMs, isNotRun, reason } = refusalFor(why, isRepeat ? NOT_AGAIN : COARSE_RETRY_MS);
+    exchange.end({ code, text, metadata: undefined, details: undefined, retryAfterMs, isNotRun, reason });
+    exchange.release();
+    return true;
   }
 
   intercept(call: ServerCall): void {
