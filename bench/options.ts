@@ -27,6 +27,7 @@ export const scenarioNames: readonly ScenarioName[] = [
 /** Benchmarks that are programs of their own, with flags of their own (`--json` among them). */
 export const programs: Readonly<Record<string, { readonly file: string; readonly what: string }>> = {
   codec: { file: "./codec.ts", what: "the compiled message codec against protobuf-es" },
+  once: { file: "./once.ts", what: "claim and finish at the dedup stores, in memory and in a file" },
   pick: { file: "./pick.ts", what: "one choice of a balancer, at 10 to 10,000 peers" },
   policy: { file: "./policy.ts", what: "protect() against cockatiel and opossum" },
   "slow-peer": { file: "./slow-peer.ts", what: "one of 11 servers becomes slow, with real processes" },

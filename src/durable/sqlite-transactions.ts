@@ -1,0 +1,191 @@
+/**
+ * Transactions of handlers: effect and kept answer in one, on a connection of this thread, one at a time. The store's own thread is idle
+ * meanwhile, so that beginning never waits for it. Statements and the commit block the event loop: that is what `node:sqlite` is.
+ */
+import { type DatabaseSync, openDatabase, sqliteCode } from "../world/node-database.ts";
+import type { World } from "../world/world.ts";
+import { BUSY_MS, failureOf } from "./sqlite-runner.ts";
+import { prepareConnection } from "./sqlite-schema.ts";
+import { answerCheck, KEEP_ANSWER, type SqliteSettings } from "./sqlite-table.ts";
+
+/** How long to wait before another process that writes is asked again; the event loop runs meanwhile. */
+const BUSY_STEP_MS = 5;
+const SQLITE_BUSY = 5;
+/** Transactions in a row before the store's thread gets its turn. */
+const ROW_MAX = 16;
+
+/** The store whose file it is. */
+interface Host {
+  /** Resolves when the store's thread is idle; it stays so until `resume`. */
+  pause(): Promise<void>;
+  resume(): void;
+  /** The file cannot be trusted any more. */
+  fail(error: Error): void;
+  owner(): number;
+}
+
+/** What a committed transaction gave. */
+interface Committed<R> {
+  readonly result: R;
+  readonly answer: Uint8Array;
+}
+
+export class SqliteTransactions {
+  private readonly world: World;
+  private readonly settings: SqliteSettings;
+  private readonly host: Host;
+  private database: DatabaseSync | undefined = undefined;
+  /** Ends with the last one that was asked for. */
+  private line: Promise<void> = Promise.resolve();
+  private inLine = 0;
+  private isRunning = false;
+  /** The store's thread is paused; so many have run since. */
+  private isHolding = false;
+  private inRow = 0;
+
+  constructor(world: World, settings: SqliteSettings, host: Host) {
+    this.world = world;
+    this.settings = settings;
+    this.host = host;
+  }
+
+  /**
+   * Runs `work` when its turn comes. Rejects with what it threw, or with the signal's reason; then nothing of it is in the file. The
+   * connection is closed under work that is given up.
+   */
+  async run<R>(
+    seq: number,
+    work: (tx: DatabaseSync) => R | Promise<R>,
+    answerOf: (result: R) => Uint8Array,
+    signal: AbortSignal | undefined,
+  ): Promise<Committed<R>> {
+    const before = this.line;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    // Whoever gives up still keeps its place, so that the order of the line holds.
+    this.line = promise.then(() => before);
+    this.inLine += 1;
+    let isTurn = false;
+    try {
+      await unlessAborted(before, signal);
+      isTurn = true;
+      this.isRunning = true;
+      if (!this.isHolding) await this.host.pause();
+      this.isHolding = true;
+      signal?.throwIfAborted();
+      return await this.inTransaction(seq, work, answerOf, signal);
+    } finally {
+      this.leave(isTurn);
+      resolve();
+    }
+  }
+
+  /** Waits for those that were asked for, until `late`, and closes. */
+  async close(late: Promise<void>): Promise<void> {
+    await Promise.race([this.line, late]);
+    this.dropConnection();
+  }
+
+  /** One is over, or gave up while another ran. Those behind it follow at once, a few, so that each costs no pause of its own. */
+  private leave(isTurn: boolean): void {
+    this.inLine -= 1;
+    if (isTurn) {
+      this.isRunning = false;
+      this.inRow += 1;
+    }
+    if (!this.isHolding || this.isRunning || (this.inLine > 0 && this.inRow < ROW_MAX)) return;
+    this.isHolding = false;
+    this.inRow = 0;
+    this.host.resume();
+  }
+
+  private async inTransaction<R>(
+    seq: number,
+    work: (tx: DatabaseSync) => R | Promise<R>,
+    answerOf: (result: R) => Uint8Array,
+    signal: AbortSignal | undefined,
+  ): Promise<Committed<R>> {
+    const database = this.connection();
+    await this.begin(database, signal);
+    let result: R;
+    let answer: Uint8Array;
+    try {
+      result = await unlessAborted((async () => work(database))(), signal);
+      if (!database.isTransaction)
+        throw new TypeError("the work ended its transaction itself: COMMIT and ROLLBACK are transact's");
+      answer = answerOf(result);
+      const keep = database.prepare(KEEP_ANSWER);
+      const { changes } = keep.run(answer, answerCheck(answer, seq), seq, this.host.owner());
+      if (Number(changes) !== 1) throw new Error("the call's record is gone, so that its answer cannot be kept");
+    } catch (error) {
+      this.rollBack(database, signal);
+      throw error;
+    }
+    this.commit(database);
+    return { result, answer };
+  }
+
+  private commit(database: DatabaseSync): void {
+    try {
+      database.exec("COMMIT");
+    } catch (error) {
+      // A full disk leaves the transaction undone; after anything worse nobody knows what is on it.
+      if (failureOf(error).isFatal) this.host.fail(error instanceof Error ? error : new Error(String(error)));
+      this.rollBack(database, undefined);
+      throw error;
+    }
+  }
+
+  private rollBack(database: DatabaseSync, signal: AbortSignal | undefined): void {
+    // Work that was given up may still hold the connection: outside a transaction its next statement would be an effect without a record.
+    if (signal?.aborted === true) return this.dropConnection();
+    try {
+      if (database.isTransaction) database.exec("ROLLBACK");
+    } catch {
+      // Closing undoes it too.
+      this.dropConnection();
+    }
+  }
+
+  private async begin(database: DatabaseSync, signal: AbortSignal | undefined): Promise<void> {
+    const { clock, timers } = this.world;
+    const untilMs = clock.monotonicMs() + BUSY_MS;
+    for (;;) {
+      try {
+        database.exec("BEGIN IMMEDIATE");
+        return;
+      } catch (error) {
+        if (sqliteCode(error) !== SQLITE_BUSY || clock.monotonicMs() >= untilMs) throw error;
+      }
+      await new Promise<void>((resolve) => void timers.schedule(BUSY_STEP_MS, resolve));
+      signal?.throwIfAborted();
+    }
+  }
+
+  private connection(): DatabaseSync {
+    if (this.database !== undefined) return this.database;
+    const database = openDatabase(this.settings.file, { busyMs: 0 });
+    prepareConnection(database, this.settings.sync);
+    this.database = database;
+    return database;
+  }
+
+  private dropConnection(): void {
+    this.database?.close();
+    this.database = undefined;
+  }
+}
+
+/** What `promise` gives, unless `signal` aborts first: then its reason is thrown, and what becomes of the promise is nobody's. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = (): void => reject(signal.reason);
+  signal.addEventListener("abort", abort);
+  if (signal.aborted) abort();
+  promise.catch(() => {});
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
