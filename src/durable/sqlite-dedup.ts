@@ -64,7 +64,7 @@ class SqliteEntry implements DedupEntry {
   }
 }
 
-export class SqliteDedup implements DedupStore<DatabaseSync> {
+export class SqliteDedup implements DedupStore<DatabaseSync>, AsyncDisposable {
   readonly scope = "machine";
   storeId = "";
   private readonly world: World;
@@ -172,16 +172,12 @@ export class SqliteDedup implements DedupStore<DatabaseSync> {
     if (own.state !== "running" || own.transaction !== undefined)
       throw new TypeError("transact is for a call that runs, once at a time, and not again after it has committed");
     if (this.state !== "open") throw this.refusal();
-    own.isRolledBack = false;
     const { promise, resolve } = Promise.withResolvers<void>();
     own.transaction = promise;
     try {
-      const { result, answer } = await this.transactions.run(own.seq, work, answerOf, signal);
+      const { result, answer } = await this.transactions.run(own, work, answerOf, signal);
       this.end(own, "finished", answer);
       return result;
-    } catch (error) {
-      if (own.state === "running") own.isRolledBack = true;
-      throw error;
     } finally {
       own.transaction = undefined;
       resolve();
@@ -197,6 +193,10 @@ export class SqliteDedup implements DedupStore<DatabaseSync> {
     if (this.state === "opening" || this.state === "open") void this.shutDown();
     if (this.state === "failed") void this.transactions.close(this.ended.promise);
     return this.ended.promise;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   snapshot(): DedupSnapshot {
@@ -314,11 +314,11 @@ export class SqliteDedup implements DedupStore<DatabaseSync> {
     this.idle?.();
   }
 
-  private pause(): Promise<void> {
-    if (this.failure !== undefined) return Promise.reject(this.failure);
+  private async pause(): Promise<void> {
     this.isPaused = true;
     this.keepAlive();
-    return this.drained();
+    await this.drained();
+    if (this.failure !== undefined) throw this.failure;
   }
 
   private resume(): void {

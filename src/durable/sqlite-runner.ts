@@ -52,8 +52,11 @@ export function startThread(data: RunnerData, events: RunnerEvents): Runner {
   };
 }
 
-/** What SQLite says can pass: another process writes (5, 6), or the disk is full (13). Nothing was kept, and later batches may be. */
-const PASSING: readonly (number | undefined)[] = [5, 6, 13];
+/**
+ * What SQLite says can pass: another process writes (5, 6), the disk is full (13), a deferred constraint of the user's own fails at the commit
+ * (19). Nothing was kept, and what comes later may be.
+ */
+const PASSING: readonly (number | undefined)[] = [5, 6, 13, 19];
 
 /**
  * What an error means. After anything but the passing ones the store must not go on: when an fsync has failed, the kernel may have dropped

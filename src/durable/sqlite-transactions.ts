@@ -24,6 +24,13 @@ interface Host {
   owner(): number;
 }
 
+/** The record whose answer is kept. */
+interface Kept {
+  readonly seq: number;
+  /** Set here: nothing of the last transaction is in the file, for certain. */
+  isRolledBack: boolean;
+}
+
 /** What a committed transaction gave. */
 interface Committed<R> {
   readonly result: R;
@@ -54,11 +61,12 @@ export class SqliteTransactions {
    * connection is closed under work that is given up.
    */
   async run<R>(
-    seq: number,
+    entry: Kept,
     work: (tx: DatabaseSync) => R | Promise<R>,
     answerOf: (result: R) => Uint8Array,
     signal: AbortSignal | undefined,
   ): Promise<Committed<R>> {
+    entry.isRolledBack = true;
     const before = this.line;
     const { promise, resolve } = Promise.withResolvers<void>();
     // Whoever gives up still keeps its place, so that the order of the line holds.
@@ -69,10 +77,11 @@ export class SqliteTransactions {
       await unlessAborted(before, signal);
       isTurn = true;
       this.isRunning = true;
-      if (!this.isHolding) await this.host.pause();
+      const wasHolding = this.isHolding;
       this.isHolding = true;
+      if (!wasHolding) await this.host.pause();
       signal?.throwIfAborted();
-      return await this.inTransaction(seq, work, answerOf, signal);
+      return await this.inTransaction(entry, work, answerOf, signal);
     } finally {
       this.leave(isTurn);
       resolve();
@@ -99,7 +108,7 @@ export class SqliteTransactions {
   }
 
   private async inTransaction<R>(
-    seq: number,
+    entry: Kept,
     work: (tx: DatabaseSync) => R | Promise<R>,
     answerOf: (result: R) => Uint8Array,
     signal: AbortSignal | undefined,
@@ -114,36 +123,36 @@ export class SqliteTransactions {
         throw new TypeError("the work ended its transaction itself: COMMIT and ROLLBACK are transact's");
       answer = answerOf(result);
       const keep = database.prepare(KEEP_ANSWER);
-      const { changes } = keep.run(answer, answerCheck(answer, seq), seq, this.host.owner());
+      const { changes } = keep.run(answer, answerCheck(answer, entry.seq), entry.seq, this.host.owner());
       if (Number(changes) !== 1) throw new Error("the call's record is gone, so that its answer cannot be kept");
     } catch (error) {
-      this.rollBack(database, signal);
+      entry.isRolledBack = this.rollBack(database, signal);
       throw error;
     }
-    this.commit(database);
-    return { result, answer };
-  }
-
-  private commit(database: DatabaseSync): void {
+    entry.isRolledBack = false;
     try {
       database.exec("COMMIT");
     } catch (error) {
       // A full disk leaves the transaction undone; after anything worse nobody knows what is on it.
       if (failureOf(error).isFatal) this.host.fail(error instanceof Error ? error : new Error(String(error)));
-      this.rollBack(database, undefined);
+      else entry.isRolledBack = this.rollBack(database, signal);
       throw error;
     }
+    return { result, answer };
   }
 
-  private rollBack(database: DatabaseSync, signal: AbortSignal | undefined): void {
-    // Work that was given up may still hold the connection: outside a transaction its next statement would be an effect without a record.
-    if (signal?.aborted === true) return this.dropConnection();
+  /** Whether all of it is undone. Not where the work has ended the transaction: what it did is in the file. */
+  private rollBack(database: DatabaseSync, signal: AbortSignal | undefined): boolean {
+    const isOpen = database.isTransaction;
     try {
-      if (database.isTransaction) database.exec("ROLLBACK");
+      // Work that was given up may still hold the connection: outside a transaction its next statement would be an effect without a record.
+      if (signal?.aborted === true) this.dropConnection();
+      else if (isOpen) database.exec("ROLLBACK");
     } catch {
       // Closing undoes it too.
       this.dropConnection();
     }
+    return isOpen;
   }
 
   private async begin(database: DatabaseSync, signal: AbortSignal | undefined): Promise<void> {

@@ -143,3 +143,8 @@ class InlineRunner implements Runner {
 function later(callback: () => void): void {
   nodeWorld.timers.afterTurn(callback);
 }
+
+/** Keeps a process alive that has no socket. */
+export function startedAlive(): { cancel(): void } {
+  return nodeWorld.timers.hold();
+}
