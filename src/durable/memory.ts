@@ -43,7 +43,9 @@ export function memory(options?: MemoryOptions): Journal {
   return {
     scope: "process",
     "~dedup": (world: World) => (store ??= new MemoryDedup(world, settings)),
-    [Symbol.asyncDispose]: async () => void (await store?.close()),
+    [Symbol.asyncDispose]: async () => {
+      await store?.close();
+    },
   };
 }
 

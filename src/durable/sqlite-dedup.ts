@@ -26,8 +26,8 @@ type State = "idle" | "opening" | "open" | "closing" | "closed" | "failed";
 
 /** An operation on its way to the disk. */
 interface Waiting {
-  resolve(outcome: Outcome): void;
-  reject(error: RpcError): void;
+  readonly resolve: (outcome: Outcome) => void;
+  readonly reject: (error: RpcError) => void;
 }
 
 /** A call that this process has claimed. */

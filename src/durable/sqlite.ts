@@ -49,6 +49,8 @@ export function sqlite(file: string, options?: SqliteOptions): Journal<DatabaseS
   return {
     scope: "machine",
     "~dedup": (world: World) => (store ??= new SqliteDedup(world, settings, startThread)),
-    [Symbol.asyncDispose]: async () => void (await store?.close()),
+    [Symbol.asyncDispose]: async () => {
+      await store?.close();
+    },
   };
 }

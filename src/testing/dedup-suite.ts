@@ -17,11 +17,11 @@ export interface DedupLimits {
 export interface DedupUnderTest<Tx> {
   readonly store: DedupStore<Tx>;
   /** Moves both clocks on. */
-  advance(ms: number): void;
+  readonly advance: (ms: number) => void;
   /** Sets the wall clock alone back or forth. */
-  jump(ms: number): void;
-  nowMs(): number;
-  close(): Promise<void>;
+  readonly jump: (ms: number) => void;
+  readonly nowMs: () => number;
+  readonly close: () => Promise<void>;
 }
 
 export type MakeStore<Tx> = (limits: DedupLimits) => Promise<DedupUnderTest<Tx>>;
@@ -78,6 +78,7 @@ export function dedupSuite<Tx>(name: string, make: MakeStore<Tx>): void {
   describe(`${name} as a dedup store`, () => {
     answers(test);
     ages(test);
+    clocks(test);
     limits(test);
   });
 }
@@ -98,14 +99,14 @@ function answers<Tx>(test: Register<Tx>): void {
 
   test("a repeat while it runs attaches, however many there are", async ({ store }) => {
     const entry = entryOf(await store.claim(keyOf({})));
-    const repeats = await Promise.all(Array.from({ length: 100 }, () => store.claim(keyOf({}))));
+    const repeats = await Promise.all(Array.from({ length: 100 }, async () => store.claim(keyOf({}))));
     assert.deepEqual(new Set(repeats.map(({ kind }) => kind)), new Set(["running"]));
     await store.finish(entry, bytesOf("one"));
     for (const repeat of repeats) await assertAnswer(repeat, "one");
   });
 
   test("of many claims in the same turn one runs", async ({ store }) => {
-    const claims = await Promise.all(Array.from({ length: 100 }, () => store.claim(keyOf({}))));
+    const claims = await Promise.all(Array.from({ length: 100 }, async () => store.claim(keyOf({}))));
     const [first, ...rest] = claims;
     assert.ok(first !== undefined);
     assert.deepEqual(new Set(rest.map(({ kind }) => kind)), new Set(["running"]));
@@ -116,7 +117,7 @@ function answers<Tx>(test: Register<Tx>): void {
   test("many repeats in the same turn of what was finished all get the answer", async ({ store }) => {
     await store.finish(entryOf(await store.claim(keyOf({}))), bytesOf("one"));
     const claims = await Promise.all(
-      Array.from({ length: 50 }, (_, index) => store.claim(keyOf(index % 2 === 0 ? {} : { payload: "coffee" }))),
+      Array.from({ length: 50 }, async (_, index) => store.claim(keyOf(index % 2 === 0 ? {} : { payload: "coffee" }))),
     );
     for (const [index, claim] of claims.entries())
       if (index % 2 === 0) await assertAnswer(claim, "one");
@@ -240,7 +241,9 @@ function ages<Tx>(test: Register<Tx>): void {
     },
     hourLimits,
   );
+}
 
+function clocks<Tx>(test: Register<Tx>): void {
   test(
     "what was forgotten stays refused when the wall clock goes back",
     async ({ store, advance, jump, nowMs }) => {

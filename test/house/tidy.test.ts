@@ -60,7 +60,7 @@ test("the files that call themselves hot path are those of the list", () => {
     "are listed, but do not say Hot path in their first line",
   );
   assert.deepEqual(
-    listed.filter((path) => !/^src\/(world|wire|client|server|schema|policy|call|observe)\//.test(path)),
+    listed.filter((path) => !/^src\/(world|wire|client|server|schema|policy|call|observe|durable)\//.test(path)),
     [],
     "only what is on the path of every call is hot",
   );
