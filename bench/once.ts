@@ -3,13 +3,13 @@
  *
  * memory: calls one after the other, each with a new id, SHA-256 of a payload of 64 bytes, an answer of 40 bytes; microseconds a call.
  * `memory-full` is the same in a store that has to drop an old record for each. sqlite: 64 calls in flight, each claimed and, once that is
- * durable, finished, fsync on (`sync: "full"`); calls a second, for this directory's disk, and the operations that shared a commit.
+ * durable, finished, fsync on (`sync: "full"`); calls a second, for the disk of `.cache/`, and the operations that shared a commit.
  * `sqlite-transact`: one row written by each handler in the transaction that keeps its answer. The median of the rounds, with the slowest
  * and the fastest. Not measured: the server around it, the wire, repeats, large answers, power loss; and whether the disk tells the truth about
  * fsync, for which `fsyncMs` stands beside: 4 KiB appended and synced.
  */
 import { randomBytes } from "node:crypto";
-import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fdatasyncSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { DedupKey, DedupStore } from "../src/durable/dedup-store.ts";
 import { memory } from "../src/durable/memory.ts";
@@ -35,7 +35,8 @@ const payload = Buffer.alloc(64, 7);
 const answer = new Uint8Array(40);
 let made = 0;
 
-const directory = mkdtempSync(join(process.cwd(), ".once-"));
+mkdirSync(".cache", { recursive: true });
+const directory = mkdtempSync(join(".cache", "once-"));
 try {
   const fsyncMs = fsyncTime();
   const results: Result[] = [

@@ -24,6 +24,16 @@ export type StartRunner = (data: RunnerData, events: RunnerEvents) => Runner;
 
 type State = "idle" | "opening" | "open" | "closing" | "closed" | "failed";
 
+/** Why nothing is done. While it is open: for a call whose answer was refused before. */
+const REFUSALS: Readonly<Record<State, string>> = {
+  idle: "is not open yet",
+  opening: "is not open yet",
+  open: "could not keep this call's answer, so that its outcome is unknown",
+  closing: "is closed",
+  closed: "is closed",
+  failed: "has failed",
+};
+
 /** An operation on its way to the disk. */
 interface Waiting {
   readonly resolve: (outcome: Outcome) => void;
@@ -111,8 +121,12 @@ export class SqliteDedup implements DedupStore<DatabaseSync>, AsyncDisposable {
     this.state = "opening";
     const token = Array.from({ length: 4 }, () => this.world.random.uint32().toString(16).padStart(8, "0")).join("");
     const events: RunnerEvents = { message: (message) => this.hear(message), ended: (error) => this.hearEnd(error) };
-    this.runner = this.start({ settings: this.settings, token }, events);
-    this.keepAlive();
+    try {
+      this.runner = this.start({ settings: this.settings, token }, events);
+      this.keepAlive();
+    } catch (error) {
+      this.hearEnd(error instanceof Error ? error : new Error(String(error)));
+    }
     return this.opened.promise;
   }
 
@@ -397,8 +411,7 @@ export class SqliteDedup implements DedupStore<DatabaseSync>, AsyncDisposable {
 
   private refusal(): RpcError {
     if (this.failure !== undefined) return this.failure;
-    const state = this.state === "idle" || this.state === "opening" ? "is not open yet" : "is closed";
-    return new RpcError("UNAVAILABLE", `the dedup store ${this.settings.file} ${state}`);
+    return new RpcError("UNAVAILABLE", `the dedup store ${this.settings.file} ${REFUSALS[this.state]}`);
   }
 
   private damaged(what: string): RpcError {

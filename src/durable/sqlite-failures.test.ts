@@ -88,6 +88,7 @@ test("a full disk refuses call by call, and a call whose answer found no room is
   disk.arm(1, SQLITE_FULL, true);
   await assert.rejects(store.finish(entry, bytesOf("one")), /could not write: injected 13/);
   await assert.rejects(store.claim(keyOf({ id: "other" })), isUnavailable);
+  await assert.rejects(store.finish(entry, bytesOf("one")), /its outcome is unknown/);
   disk.disarm();
   assert.equal((await store.claim(keyOf({}))).kind, "unknown");
   entryOf(await store.claim(keyOf({ rerunUnknown: true })));
@@ -109,6 +110,14 @@ test("opening says which file it is that cannot be used, and why", async () => {
   const isFolder = sqliteStore(folder);
   await assert.rejects(isFolder.open(), isUnavailable);
   await isFolder.close();
+});
+
+test("a thread that cannot be started is an opening that failed", async () => {
+  const store = sqliteStore("no.db", undefined, () => {
+    throw new Error("no threads here");
+  });
+  await assert.rejects(store.open(), /UNAVAILABLE: .*no\.db failed .*no threads here/);
+  await store.close();
 });
 
 test("a file of another version is refused and left as it is", async () => {

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DedupLimits, DedupUnderTest } from "../../testing/dedup-suite.ts";
-import type { Database } from "../../world/database.ts";
+import type { Database, FileLocks } from "../../world/database.ts";
 import { type DatabaseSync, nodeFileLocks } from "../../world/node-database.ts";
 import { nodeWorld } from "../../world/node.ts";
 import type { World } from "../../world/world.ts";
@@ -86,21 +86,41 @@ function rigOf<Tx>(
   };
 }
 
-/** The file's half in this thread; `wrap` stands between it and the disk. Everything happens in a later turn, as with a thread. */
-export function inlineRunner(wrap: (database: Database) => Database = (database) => database): StartRunner {
-  return (data, events) => new InlineRunner(data, events, wrap);
+/**
+ * The file's half in this thread; `wrap` stands between it and the disk. Everything happens in a later turn, as with a thread. In a simulation
+ * `world` is the host's, and `locks` must know which of the simulated processes live: the real ones hold for all of them.
+ */
+export function inlineRunner(
+  wrap: (database: Database) => Database = (database) => database,
+  { timers }: Pick<World, "timers"> = nodeWorld,
+  locks: FileLocks = nodeFileLocks,
+): StartRunner {
+  return (data, events) =>
+    new InlineRunner(data, events, {
+      wrap,
+      locks,
+      later: (callback) => timers.afterTurn(callback),
+    });
+}
+
+interface InlineMeans {
+  readonly wrap: (database: Database) => Database;
+  readonly locks: FileLocks;
+  readonly later: (callback: () => void) => void;
 }
 
 class InlineRunner implements Runner {
   private readonly events: RunnerEvents;
+  private readonly later: InlineMeans["later"];
   private table: SqliteTable | undefined = undefined;
   private waiting: Batch[] = [];
 
-  constructor({ settings, token }: RunnerData, events: RunnerEvents, wrap: (database: Database) => Database) {
+  constructor({ settings, token }: RunnerData, events: RunnerEvents, means: InlineMeans) {
     this.events = events;
-    later(() => {
+    this.later = means.later;
+    this.later(() => {
       try {
-        this.table = new SqliteTable(wrap(openFile(settings)), nodeFileLocks, settings, token);
+        this.table = new SqliteTable(means.wrap(openFile(settings)), means.locks, settings, token);
         events.message({ kind: "opened", storeId: this.table.storeId, owner: this.table.owner });
       } catch (error) {
         events.message({ kind: "failed", batches: 0, failure: failureOf(error) });
@@ -109,15 +129,15 @@ class InlineRunner implements Runner {
   }
 
   send(batch: Batch): void {
-    if (this.waiting.push(batch) === 1) later(() => this.commit());
+    if (this.waiting.push(batch) === 1) this.later(() => this.commit());
   }
 
   close(): void {
-    later(() => this.end());
+    this.later(() => this.end());
   }
 
   async stop(): Promise<void> {
-    later(() => this.end());
+    this.later(() => this.end());
   }
 
   keepAlive(): void {}
@@ -138,10 +158,6 @@ class InlineRunner implements Runner {
     this.table = undefined;
     this.events.ended(new Error("stopped"));
   }
-}
-
-function later(callback: () => void): void {
-  nodeWorld.timers.afterTurn(callback);
 }
 
 /** Keeps a process alive that has no socket. */
