@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createSimulation } from "holdfast/testing";
 import { attemptsWithinBudget } from "./attempt-invariants.ts";
-import { repliesFit } from "./call-invariants.ts";
+import { converges, repliesFit } from "./call-invariants.ts";
 import { type Attempt, type CallNote, History } from "./history.ts";
 import { invariants } from "./invariants.ts";
 import { type Invariant, judge, type LastLook, type SeenClient, type SeenPeer } from "./look.ts";
@@ -284,6 +284,20 @@ test("where bits flip, the reply to a stream of requests is held against what a 
   assert.equal(isWrong(given, false), true, "no bit was flipped");
   assert.equal(isWrong({ ...given, isReplyChanged: true }, true), true, "its reply has one");
   assert.equal(isWrong({ kind: "unary" }, true), true, "both have one");
+});
+
+test("a probe may fail in the calm only where the link itself loses segments, and all its attempts were lost", () => {
+  const isWrong = (lossShare: number, ends: readonly Attempt["end"][]): boolean =>
+    wrong(converges, (scene) => {
+      scene.plan = { ...plan, link: { ...plan.link, lossShare } };
+      const call = scene.ended({ isProbe: true, outcome: "UNAVAILABLE", attemptsMax: 2 });
+      for (const end of ends) scene.attempt(call, { ...failed, end });
+    }) !== undefined;
+  assert.equal(isWrong(0.1, ["lost", "lost"]), false);
+  assert.equal(isWrong(0, ["lost", "lost"]), true, "nothing loses segments");
+  assert.equal(isWrong(0.1, ["lost"]), true, "it had another attempt");
+  assert.equal(isWrong(0.1, ["lost", "status"]), true, "it was answered");
+  assert.equal(isWrong(0.1, []), true, "it found no peer");
 });
 
 test("there are no cases for what is no invariant, and no name twice", () => {
