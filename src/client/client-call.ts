@@ -47,6 +47,7 @@ const ALONE_MS = 250;
 interface PendingStart {
   readonly peer: ClientPeer;
   readonly why: AttemptWhy;
+  readonly sinceMs: number;
   readonly abort: AbortController;
 }
 
@@ -301,7 +302,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const ask = this.channel.token;
     if (ask === undefined) return;
     this.isDelayed = true;
-    const pending: PendingStart = { peer, why, abort: new AbortController() };
+    const pending: PendingStart = { peer, why, sinceMs: this.channel.nowMs(), abort: new AbortController() };
     (this.#pending ??= []).push(pending);
     this.#park();
     let token: string | undefined;
@@ -320,7 +321,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (this.#pending?.includes(pending) !== true) return;
     this.#dropPending(pending);
     if (token !== undefined && this.#startAttempt(peer, why, token)) return;
-    if (why === "hedge") this.#giveBackCopy();
+    if (why === "hedge") this.#giveBackCopy(pending.sinceMs);
     // A copy that cannot be sent takes nothing from the attempts that are in flight.
     if (token !== undefined || this.#inFlight > 0) return;
     this.endWith("UNAUTHENTICATED", "no token could be had for the call", undefined, cause);
@@ -546,7 +547,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
 
   #giveUp(pending: PendingStart): void {
     this.#dropPending(pending);
-    if (pending.why === "hedge") this.#giveBackCopy();
+    if (pending.why === "hedge") this.#giveBackCopy(pending.sinceMs);
     pending.abort.abort();
   }
 
@@ -768,7 +769,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       channel.observed("budget", "no copy", this.id, undefined);
     }
     if (!this.#launch(peer, why)) {
-      this.#giveBackCopy();
+      this.#giveBackCopy(nowMs);
       return;
     }
     state.counters.copies += 1;
@@ -778,8 +779,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   }
 
   /** A copy was paid for and not sent. */
-  #giveBackCopy(): void {
-    if (this.channel.budgetState === "on") this.method.state.budget.giveBackCopy(this.channel.nowMs());
+  #giveBackCopy(takenMs: number): void {
+    if (this.channel.budgetState === "on") this.method.state.budget.giveBackCopy(takenMs, this.channel.nowMs());
   }
 
   // --------------------------------------------------------------------------------------------------- time
