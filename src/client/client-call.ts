@@ -42,6 +42,8 @@ import { isKnownGood, isQuarantined, noteGood, poisonError, suspectPoison } from
 const PLACE_TIMEOUT_MS = 10_000;
 /** A call under which a connection has died waits so long for a peer that has no other such call. */
 const ALONE_MS = 250;
+/** But no longer than this share of the time that it has left: to be alone is of no use to a call that ends before it is answered. */
+const ALONE_SHARE_MAX = 0.25;
 
 /** An attempt whose token is being asked for. It counts as in flight. */
 interface PendingStart {
@@ -582,7 +584,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (this.isOver) return;
     if (isMarked && !isKnownGood(this, attempt, nowMs)) {
       this.#marks += 1;
-      this.#aloneUntilMs = nowMs + ALONE_MS;
+      this.#aloneUntilMs = nowMs + Math.min(ALONE_MS, ALONE_SHARE_MAX * (this.deadlineMs - nowMs));
     }
     if ((attempt.retryAfterMs ?? 0) < 0) this.#isStopped = true;
     const { info } = this.method.plan;
@@ -730,6 +732,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       }
     }
     const inFlight = this.#inFlight;
+    // What a silent peer has is not slow because all is slow: nothing will come back from there.
+    const isStandingDown = this.channel.isStandingDown && !attempt.peer.isSuspect;
     const isAllowed = mayCopy({
       effect: this.method.plan.info.effect,
       isCommitted: this.isCommitted(attempt),
@@ -740,11 +744,12 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       attemptsMax: attemptsMaxWithCopies(this.policy.attemptsMax, hedge.copiesMax),
       inFlight,
       copiesMax: hedge.copiesMax,
-      isStandingDown: this.channel.isStandingDown,
+      isStandingDown,
     });
-    if (!isAllowed) return;
-    if (this.channel.hedgeState === "on") this.#startCopy(nowMs, "hedge");
-    else if (this.channel.hedgeState === "observe")
+    if (!isAllowed && !isStandingDown) return;
+    const { hedgeState } = this.channel;
+    if (isAllowed && hedgeState === "on") this.#startCopy(nowMs, "hedge");
+    else if (isAllowed && hedgeState === "observe")
       this.channel.observed("hedge", "copied", this.id, this.attempt?.peer);
     // What stood in the way may pass: an empty budget, no other peer, all slow at once.
     if (this.attempt === attempt && this.#pending === undefined)
