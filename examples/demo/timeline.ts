@@ -22,6 +22,12 @@ export class Timeline {
     this.#counts[at] = (this.#counts[at] ?? 0) + 1;
   }
 
+  /** Whether the server has had any. */
+  hasAny(server: number): boolean {
+    for (let at = server; at < this.#counts.length; at += this.#servers) if ((this.#counts[at] ?? 0) > 0) return true;
+    return false;
+  }
+
   /**
    * When the first stretch of `stretchMs` between two moments ends in which the server's part, against a fair share of 1, was as asked; NaN
    * if there is none. A stretch with less than `countMin` of all servers says nothing.
