@@ -33,7 +33,7 @@ import { CallTrail } from "./call-trail.ts";
 import type { ChannelCore, NoPeer } from "./channel-core.ts";
 import type { ClientMethod } from "./client-method.ts";
 import type { ClientPeer } from "./client-peer.ts";
-import type { ConnectionWatch } from "./connection-watch.ts";
+import { type ConnectionWatch, isSilent } from "./connection-watch.ts";
 import type { CallOptions } from "./options.ts";
 import { suffer } from "./ordeal.ts";
 import { isKnownGood, isQuarantined, noteGood, poisonError, suspectPoison } from "./poison-mark.ts";
@@ -732,8 +732,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       }
     }
     const inFlight = this.#inFlight;
-    // What a silent peer has is not slow because all is slow: nothing will come back from there.
-    const isStandingDown = this.channel.isStandingDown && !attempt.peer.isSuspect;
+    const isStandingDown = this.channel.isStandingDown && !isSilent(attempt, nowMs);
     const isAllowed = mayCopy({
       effect: this.method.plan.info.effect,
       isCommitted: this.isCommitted(attempt),

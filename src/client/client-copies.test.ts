@@ -111,7 +111,10 @@ describe("a call whose attempt is overdue", () => {
       [],
     );
     assert.ok(copied.length > 0, "some call was on its way to the silent peer");
-    assert.ok(Math.min(...copied) >= 300, `before its peer was silent for long nothing was copied: ${copied.join(", ")}`);
+    assert.ok(
+      Math.min(...copied) >= 300,
+      `before its peer was silent for long nothing was copied: ${copied.join(", ")}`,
+    );
   });
 
   it("awaits the one in flight when the first to finish failed", async () => {
