@@ -71,8 +71,8 @@ export interface Share {
   readonly high: number;
 }
 
-/** So many failed calls are told of one by one. */
-const FAILED_CALLS_TOLD = 20;
+/** Of failed calls of one kind, in one chapter, so many are told of. */
+const FAILED_CALLS_TOLD = 4;
 
 export function makeReport(
   tally: Tally,
@@ -108,12 +108,17 @@ export function makeReport(
     faults: run.faults,
     reliability: reliabilityOf(client.$channel.reliability().find(({ method }) => method === "add")),
     failures: Object.fromEntries(tally.failures),
-    failedCalls: failedCalls.slice(0, FAILED_CALLS_TOLD),
+    failedCalls: firstOfEach(failedCalls),
     stalls: run.stallsOf
       .flatMap(({ process, stalls }) => stalls.map((stall) => stallReport(process, stall, run.startedMs)))
       .sort((one, other) => one.atMs - other.atMs),
     isInterrupted: run.isInterrupted,
   };
+}
+
+function firstOfEach(calls: readonly FailedCallReport[]): readonly FailedCallReport[] {
+  const groups = Object.values(Object.groupBy(calls, ({ kind, during }) => `${kind} ${during}`));
+  return groups.flatMap((group = []) => group.slice(0, FAILED_CALLS_TOLD));
 }
 
 /** All calls go through these; a server that stands still is what the others are for. */

@@ -48,7 +48,7 @@ type Counts = Pick<Tally, "calls" | "failed" | "extraAttempts">;
 /** A call that met the last fault has ended so long after it: the next fault is not to meet it too. */
 const CALLS_OVER_MS = TIMEOUT_MS + 100;
 /** The next fault waits so long at most until the last one is healed: an opinion of a server may last for longer than a demo. */
-const CALM_MS_MAX = 5_000;
+const CALM_MS_MAX = 3_000;
 const CALM_LOOK_MS = 20;
 
 /** A flipped bit may be in a message that is on its way when the flipping ends. */
@@ -119,18 +119,24 @@ export class Story {
 
   /** Resolves when no call runs any more that the last fault met, and each server is well in the client's eyes; or when it has taken too long. */
   async #calm(stop: AbortSignal): Promise<void> {
-    const overMs = this.#told.at(-1)?.overMs;
+    const last = this.#told.at(-1);
+    const overMs = last?.overMs;
     if (overMs !== undefined) await pause(overMs + CALLS_OVER_MS - performance.now(), stop);
     for (const giveUpMs = performance.now() + CALM_MS_MAX; !stop.aborted && performance.now() < giveUpMs; ) {
       const areReady = this.#client.$channel.peers().every(({ health }) => health === "ready");
-      if (areReady && this.#haveAnswered()) return;
+      if (areReady && (overMs === undefined ? this.#haveAnswered() : this.#hasAnswered(last, overMs))) return;
       await pause(CALM_LOOK_MS, stop);
     }
   }
 
-  /** Each server has answered: a client that has only begun has sent all its calls to the server that it reached first. */
+  /** Each server has: a client that has only begun has sent all its calls to the server that it reached first. */
   #haveAnswered(): boolean {
-    return this.#stage.network.addresses.every((_address, server) => this.#tally.timeline.hasAny(server));
+    return SERVER_NAMES.every((_name, server) => this.#tally.timeline.hasAny(server, this.#startedMs));
+  }
+
+  /** A connection on which bits were flipped may look well, and have lost its place in what comes. */
+  #hasAnswered(told: Told | undefined, overMs: number): boolean {
+    return told === undefined || this.#tally.timeline.hasAny(told.chapter.server, overMs + GARBLED_AFTER_MS);
   }
 
   /** What came of each fault that has begun. */

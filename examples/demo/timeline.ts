@@ -22,9 +22,12 @@ export class Timeline {
     this.#counts[at] = (this.#counts[at] ?? 0) + 1;
   }
 
-  /** Whether the server has had any. */
-  hasAny(server: number): boolean {
-    for (let at = server; at < this.#counts.length; at += this.#servers) if ((this.#counts[at] ?? 0) > 0) return true;
+  /** Whether the server has had any since then. */
+  hasAny(server: number, sinceMs: number): boolean {
+    const first = Math.max(0, Math.ceil((sinceMs - this.#sinceMs) / BIN_MS));
+    for (let at = first * this.#servers + server; at < this.#counts.length; at += this.#servers) {
+      if ((this.#counts[at] ?? 0) > 0) return true;
+    }
     return false;
   }
 
