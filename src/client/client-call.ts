@@ -93,6 +93,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   #isCopyPostponed: boolean = false;
   /** When it began, its method had not yet shown how long it takes. */
   #isOverdueUnknown: boolean = false;
+  /** It is looked at when half of its time is gone, before it is overdue: if its peer is silent then, it is copied. */
+  #isLookEarly: boolean = false;
   #placeByMs: number = Infinity;
   #backoffUntilMs: number = Infinity;
   #why: AttemptWhy = "first";
@@ -429,6 +431,10 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.#isCopyPostponed = false;
     this.#isOverdueUnknown = delayMs === Infinity;
     this.#copyAtMs = nowMs + (delayMs === Infinity ? UNKNOWN_LOOK_MS : delayMs);
+    // Its deadline may come before it is overdue: what is late may have been so for a stall of this process, a moment ago.
+    const halfMs = nowMs + (this.deadlineMs - nowMs) / 2;
+    this.#isLookEarly = hedge.kind === "overdue" && this.#copyAtMs > halfMs;
+    if (this.#isLookEarly) this.#copyAtMs = halfMs;
   }
 
   /** What servers refuse for overload is refused here, before it costs them anything. False: the call, or the copy, has ended. */
@@ -722,7 +728,9 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const { attempt } = this;
     this.#copyAtMs = Infinity;
     if (hedge === false || attempt === undefined) return;
-    if (this.#isOverdueUnknown) {
+    const isEarly = this.#isLookEarly;
+    this.#isLookEarly = false;
+    if (this.#isOverdueUnknown || (isEarly && !isSilent(attempt, nowMs))) {
       const delayMs = copyDelayMs(hedge, this.method.state.overdue, nowMs);
       this.#isOverdueUnknown = delayMs === Infinity;
       const dueMs = attempt.startedMs + delayMs;
