@@ -14,7 +14,8 @@ export type ChildWord<R = unknown> =
 /** Its answer to what it was asked. */
 type Answer<R> = Exclude<ChildWord<R>, { readonly kind: "stalled" }>;
 
-const START_TIMEOUT_MS = 20_000;
+/** On a busy machine a process may take half a minute to begin. */
+const START_TIMEOUT_MS = 60_000;
 
 export class Child {
   readonly #process: ChildProcess;

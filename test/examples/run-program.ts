@@ -4,7 +4,7 @@ import type { Readable } from "node:stream";
 import { ROOT } from "../house/source.ts";
 
 /** A program that runs longer hangs. On a busy machine the demo may wait several seconds for each of its faults to heal. */
-const RUN_MS_MAX = 120_000;
+const RUN_MS_MAX = 180_000;
 
 export interface Ended {
   readonly code: number | null;
