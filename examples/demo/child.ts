@@ -3,13 +3,19 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import type { Stall } from "./stalls.ts";
 
-/** What a child tells the process that forked it: how its start went, and that it has done what it was asked. */
+/** What a child tells the process that forked it: how its start went, that it has done what it was asked, that it stood still. */
 export type ChildWord<R = unknown> =
   | { readonly kind: "ready"; readonly result: R }
-  | { readonly kind: "failed"; readonly text: string };
+  | { readonly kind: "failed"; readonly text: string }
+  | { readonly kind: "stalled"; readonly stall: Stall };
 
-const START_TIMEOUT_MS = 20_000;
+/** Its answer to what it was asked. */
+type Answer<R> = Exclude<ChildWord<R>, { readonly kind: "stalled" }>;
+
+/** On a busy machine a process may take half a minute to begin. */
+const START_TIMEOUT_MS = 60_000;
 
 export class Child {
   readonly #process: ChildProcess;
@@ -43,13 +49,22 @@ export class Child {
     this.#process.once("exit", (code, signal) => listener(signal ?? `exit code ${code}`));
   }
 
+  /** Tells of each of its standstills when it is over. */
+  onStall(listener: (stall: Stall) => void): void {
+    this.#process.on("message", (word: ChildWord) => {
+      if (word.kind === "stalled") listener(word.stall);
+    });
+  }
+
   /** Resolves when it has done what `order` says, with what it answers; undefined if it has ended. Not to be asked again before that. */
   ask<R>(order: object): Promise<R | undefined> {
     const child = this.#process;
     return new Promise((resolve) => {
-      const answered = (word: unknown): void => finish(word as ChildWord<R>);
+      const answered = (word: ChildWord<R>): void => {
+        if (word.kind !== "stalled") finish(word);
+      };
       const gone = (): void => finish(undefined);
-      const finish = (word: ChildWord<R> | undefined): void => {
+      const finish = (word: Answer<R> | undefined): void => {
         child.off("message", answered);
         child.off("exit", gone);
         resolve(word?.kind === "ready" ? word.result : undefined);
@@ -73,15 +88,15 @@ export class Child {
     await gone;
   }
 
-  #firstWord<R>(): Promise<ChildWord<R>> {
+  #firstWord<R>(): Promise<Answer<R>> {
     return new Promise((resolve) => {
-      const tell = (word: ChildWord<R>): void => {
+      const tell = (word: Answer<R>): void => {
         clearTimeout(timer);
         resolve(word);
       };
       const failed = (text: string): void => tell({ kind: "failed", text });
       const timer = setTimeout(() => failed(`was not ready within ${START_TIMEOUT_MS / 1_000} s`), START_TIMEOUT_MS);
-      this.#process.once("message", (word) => tell(word as ChildWord<R>));
+      this.#process.once("message", (word) => tell(word as Answer<R>));
       this.#process.once("error", (error) => failed(error.message));
       this.#process.once("exit", (code, signal) =>
         failed(`ended before it was ready (${signal ?? `exit code ${code}`})`),

@@ -4,6 +4,7 @@
  */
 import { type CallOptions, type Client, RpcError } from "holdfast";
 import type { Calculator } from "../gen/calc/v1/calc_pb.ts";
+import { failedCall } from "./failed-call.ts";
 import { pause } from "./pause.ts";
 import type { Tally } from "./tally.ts";
 
@@ -48,9 +49,9 @@ async function keepAdding({ client, tally, stop }: Load, lane: number): Promise<
       const nowMs = performance.now();
       tally.answered(last.address, nowMs - startedMs, nowMs);
       if (result === a + b) tally.succeeded();
-      else tally.missed("Add: wrong sum");
+      else throw new Error("wrong sum");
     } catch (error) {
-      tally.missed(`Add: ${describe(error)}`);
+      tally.missed(failedCall("Add", error, { startedMs, nowMs: performance.now(), attempts: last.attempts }));
       await pause(FAILURE_PAUSE_MS, stop);
     }
     tally.tried(last.attempts);
@@ -60,10 +61,11 @@ async function keepAdding({ client, tally, stop }: Load, lane: number): Promise<
 async function keepCounting(load: Load): Promise<void> {
   const { tally, stop } = load;
   while (!stop.aborted) {
+    const startedMs = performance.now();
     try {
       if (await countOnce(load)) tally.succeeded();
     } catch (error) {
-      tally.missed(`Count: ${describe(error)}`);
+      tally.missed(failedCall("Count", error, { startedMs, nowMs: performance.now() }));
       await pause(FAILURE_PAUSE_MS, stop);
     }
   }
@@ -121,10 +123,4 @@ interface Observed {
 /** The stream's server died under it: what came before holds, and another server can go on. */
 function isCut(error: unknown): boolean {
   return error instanceof RpcError && error.code === "UNAVAILABLE" && error.isRepeatable;
-}
-
-/** Without addresses and times, so that equal failures count together. */
-function describe(error: unknown): string {
-  if (!(error instanceof RpcError)) return error instanceof Error ? error.message : String(error);
-  return error.reason === undefined ? error.code : `${error.code} (${error.reason})`;
 }

@@ -13,11 +13,12 @@ import { type DemoOptions, parseOptions, usage, UsageError } from "./options.ts"
 import { pause } from "./pause.ts";
 import { isGood, makeReport, type Report, reportText, savedBy } from "./report.ts";
 import { startServers } from "./server-process.ts";
+import { type Stall, watchStalls } from "./stalls.ts";
 import { Story } from "./story.ts";
 import { Tally } from "./tally.ts";
 
-/** The last calls end after the run's end. */
-const AFTER_MS = 10_000;
+/** A run lasts longer than it was to where faults take their time to heal, and the last calls end after its end. */
+const AFTER_MS = 60_000;
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -69,6 +70,8 @@ async function play(
 ): Promise<Report> {
   const { servers, network } = stage;
   await using client = createClient(Calculator, network.addresses);
+  const stalls: Stall[] = [];
+  using _watch = watchStalls((stall) => stalls.push(stall));
   const startedMs = performance.now();
   const endMs = startedMs + seconds * 1_000;
   const tally = new Tally(network.addresses, startedMs, seconds * 1_000 + AFTER_MS);
@@ -87,19 +90,34 @@ async function play(
   const ports = servers.map(({ port }) => port);
   if (table !== undefined) console.log(table.heading(seconds, ports, network.addresses));
   const mayBeGarbled = (address: string): boolean => story.mayBeGarbled(address);
+  const told = story.tell(planChapters(seconds), stop.signal);
   const whole = Promise.all([
     runLoad({ client, tally, stop: stop.signal, mayBeGarbled }),
-    story.tell(planChapters(seconds), stop.signal),
+    told,
     printLines(table, startedMs, stop.signal),
   ]);
   // A server that cannot be started again ends the run too.
-  await Promise.race([whole, pause(endMs - startedMs, stop.signal)]);
+  await Promise.race([whole, Promise.all([told, pause(endMs - performance.now(), stop.signal)])]);
   const tookMs = performance.now() - startedMs;
   stop.abort();
   await whole;
   const serversKilled = servers.reduce((sum, { kills }) => sum + kills, 0);
   const faults = story.reports(performance.now());
-  return makeReport(tally, client, { tookMs, isInterrupted: interrupted.isSo, serversKilled, faults });
+  const stallsOf = [
+    { process: "client", stalls },
+    { process: "proxies", stalls: network.stalls },
+    ...servers.map(({ name, stalls: own }) => ({ process: name, stalls: own })),
+  ];
+  const ending = {
+    addresses: network.addresses,
+    startedMs,
+    tookMs,
+    isInterrupted: interrupted.isSo,
+    serversKilled,
+    faults,
+    stallsOf,
+  };
+  return makeReport(tally, client, ending);
 }
 
 /** Ends the run at the first signal, with its report; at the second one at once. */

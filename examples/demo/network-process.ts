@@ -2,10 +2,13 @@
 import type { FaultProxyCounts, ProxyFault } from "holdfast/chaos";
 import { Child } from "./child.ts";
 import type { NetworkOrder, WakeOrder } from "./network.ts";
+import type { Stall } from "./stalls.ts";
 
 export class NetworkProcess {
   /** Where the client dials, for each server. */
   readonly addresses: readonly string[];
+  /** Standstills of the process. */
+  readonly stalls: Stall[];
   readonly #child: Child;
   #lostBy: string | undefined;
 
@@ -17,8 +20,10 @@ export class NetworkProcess {
 
   private constructor(child: Child, ports: readonly number[]) {
     this.addresses = ports.map((port) => `127.0.0.1:${port}`);
+    this.stalls = [];
     this.#child = child;
     this.#lostBy = undefined;
+    child.onStall((stall) => this.stalls.push(stall));
     child.onExit((by) => {
       this.#lostBy = by;
     });

@@ -4,6 +4,7 @@
  */
 import { createFaultProxy, type FaultProxyCounts, type ProxyFault } from "holdfast/chaos";
 import { endWithParent, tell, tellFailure } from "./parent.ts";
+import { watchStalls } from "./stalls.ts";
 
 /** What the network is asked for; it answers with the counts of that proxy. */
 export interface NetworkOrder {
@@ -43,6 +44,7 @@ process.on("message", (order: NetworkOrder | WakeOrder) => {
 
 try {
   const places = await Promise.all(proxies.map((proxy) => proxy.listen()));
+  watchStalls((stall) => tell({ kind: "stalled", stall }));
   tell({ kind: "ready", result: places.map(({ port }) => port) });
 } catch (error) {
   tellFailure(error);

@@ -14,7 +14,8 @@ export class UsageError extends Error {
 }
 
 export const usage = `usage: npm run demo -- [flags]
-  --seconds N   how long the calls run, 3..600 (40); the faults are as much longer
+  --seconds N   how long the calls run, 3..600 (40); the faults are as much longer.
+                A run goes on until each fault has had its turn, one at a time
   --json        the report alone, as one JSON object on stdout (npm run --silent demo -- --json)
   --help        this text`;
 

@@ -3,8 +3,10 @@ import { styleText } from "node:util";
 import type { Client } from "holdfast";
 import type { ReliabilityRow } from "holdfast/observe";
 import type { Calculator } from "../gen/calc/v1/calc_pb.ts";
-import { ms, whole } from "./live-table.ts";
+import { type FailedCallReport, failedCallLines, failedCallReport, hadNoTime } from "./failed-call-report.ts";
 import { faultLines } from "./fault-table.ts";
+import { ms, whole } from "./live-table.ts";
+import { epochMs, type Stall } from "./stalls.ts";
 import type { FaultReport } from "./story.ts";
 import type { Tally } from "./tally.ts";
 
@@ -16,6 +18,8 @@ export interface Report {
   readonly callsPerSecond: number;
   /** Ended with an error or a wrong answer. */
   readonly failed: number;
+  /** Of the failed ones: unary calls whose time was over, of which this machine gave the demo itself less than half. */
+  readonly failedInStalls: number;
   /** Saved by another attempt: a repeat after a failure, or a copy that was faster than an attempt that was overdue. */
   readonly recovered: number;
   /** Attempts beyond the calls; a stream that was asked for again is one. */
@@ -35,8 +39,20 @@ export interface Report {
   readonly reliability: Reliability;
   /** How many calls failed in which way. */
   readonly failures: Readonly<Record<string, number>>;
+  /** The first of them, each with what it met. */
+  readonly failedCalls: readonly FailedCallReport[];
+  /** When a process of the demo stood still, of which the demo is not the cause: the machine was too busy. */
+  readonly stalls: readonly StallReport[];
   /** Somebody ended the run before its time. */
   readonly isInterrupted: boolean;
+}
+
+export interface StallReport {
+  /** "client", "proxies", or a server's name. */
+  readonly process: string;
+  /** When it began, from the beginning of the run. */
+  readonly atMs: number;
+  readonly lastedMs: number;
 }
 
 /** `perAttempt` is what `perCall` would have been without repeats and copies. Intervals of 95 %, after Wilson. */
@@ -55,22 +71,31 @@ export interface Share {
   readonly high: number;
 }
 
+/** Of failed calls of one kind, in one chapter, so many are told of. */
+const FAILED_CALLS_TOLD = 4;
+
 export function makeReport(
   tally: Tally,
   client: Client<typeof Calculator>,
   run: {
+    readonly addresses: readonly string[];
+    readonly startedMs: number;
     readonly tookMs: number;
     readonly isInterrupted: boolean;
     readonly serversKilled: number;
     readonly faults: readonly FaultReport[];
+    readonly stallsOf: readonly { readonly process: string; readonly stalls: readonly Stall[] }[];
   },
 ): Report {
   const { calls, failed, extraAttempts, streamsResumed, numbers, garbled, latency } = tally;
+  const wayStalls = run.stallsOf.flatMap(({ process, stalls }) => (isOnTheWay(process) ? stalls : []));
+  const failedCalls = tally.failedCalls.map((call) => failedCallReport(call, { ...run, wayStalls }));
   return {
     seconds: rounded(run.tookMs / 1_000),
     calls,
     callsPerSecond: Math.round((calls * 1_000) / Math.max(1, run.tookMs)),
     failed,
+    failedInStalls: failedCalls.filter(hadNoTime).length,
     recovered: savedBy(client),
     extraAttempts,
     streamsResumed,
@@ -83,8 +108,26 @@ export function makeReport(
     faults: run.faults,
     reliability: reliabilityOf(client.$channel.reliability().find(({ method }) => method === "add")),
     failures: Object.fromEntries(tally.failures),
+    failedCalls: firstOfEach(failedCalls),
+    stalls: run.stallsOf
+      .flatMap(({ process, stalls }) => stalls.map((stall) => stallReport(process, stall, run.startedMs)))
+      .sort((one, other) => one.atMs - other.atMs),
     isInterrupted: run.isInterrupted,
   };
+}
+
+function firstOfEach(calls: readonly FailedCallReport[]): readonly FailedCallReport[] {
+  const groups = Object.values(Object.groupBy(calls, ({ kind, during }) => `${kind} ${during}`));
+  return groups.flatMap((group = []) => group.slice(0, FAILED_CALLS_TOLD));
+}
+
+/** All calls go through these; a server that stands still is what the others are for. */
+function isOnTheWay(process: string): boolean {
+  return process === "client" || process === "proxies";
+}
+
+function stallReport(process: string, { fromMs, untilMs }: Stall, startedMs: number): StallReport {
+  return { process, atMs: Math.round(fromMs - epochMs(startedMs)), lastedMs: Math.round(untilMs - fromMs) };
 }
 
 /** Calls of all methods that another attempt saved. */
@@ -146,11 +189,23 @@ function percent(value: number): string {
 function verdict(report: Report): string {
   if (report.failed > 0) {
     const kinds = Object.entries(report.failures).map(([text, count]) => `\n  ${whole(count)} x ${text}`);
-    return styleText("red", `${whole(report.failed)} of ${whole(report.calls)} calls failed.`) + kinds.join("");
+    const heading = styleText("red", `${whole(report.failed)} of ${whole(report.calls)} calls failed.`);
+    return heading + kinds.join("") + failedCallLines(report.failedCalls) + stallLines(report);
   }
   const ending = report.isInterrupted ? " The run was ended early." : "";
   if (isGood(report)) return styleText("green", "No call failed.") + ending;
   return styleText("red", "No call had to be saved: this run shows nothing.");
+}
+
+/** Only told where a call failed: it may be why. */
+function stallLines({ failed, failedInStalls, stalls }: Report): string {
+  if (stalls.length === 0) return "\nNo process of the demo stood still.";
+  const lines = stalls.map(
+    ({ process, atMs, lastedMs }) => `\n  ${process}: from ${whole(atMs)} ms on, for ${whole(lastedMs)} ms`,
+  );
+  const share = failedInStalls === failed ? "Each" : `${whole(failedInStalls)} of ${whole(failed)}`;
+  const note = `${share} of the failed calls had less than half of its time: the demo itself stood still.`;
+  return `\nThese processes of the demo stood still, for the machine was busy:${lines.join("")}\n${note}`;
 }
 
 /** Microseconds are enough. */

@@ -4,6 +4,7 @@
  */
 import { Child } from "./child.ts";
 import type { Behaviour } from "./server.ts";
+import { epochMs, type Stall } from "./stalls.ts";
 
 /** `lost`: it ended although nobody killed it. */
 export type ServerState = "starting" | "up" | "stopped" | "killed" | "lost";
@@ -23,6 +24,9 @@ export class ServerProcess {
   #child: Child | undefined;
   #kills: number;
   #lostBy: string;
+  #stoppedMs: number;
+  #resumedMs: number;
+  readonly #stalls: Stall[];
 
   constructor(name: string, port: number) {
     this.name = name;
@@ -31,6 +35,9 @@ export class ServerProcess {
     this.#child = undefined;
     this.#kills = 0;
     this.#lostBy = "";
+    this.#stoppedMs = Number.POSITIVE_INFINITY;
+    this.#resumedMs = Number.POSITIVE_INFINITY;
+    this.#stalls = [];
   }
 
   get state(): ServerState {
@@ -48,6 +55,11 @@ export class ServerProcess {
     return this.#lostBy;
   }
 
+  /** Its standstills, but for those that the demo made. */
+  get stalls(): readonly Stall[] {
+    return this.#stalls;
+  }
+
   /** Resolves when it listens. Rejects with the reason why it does not. */
   async start(): Promise<void> {
     this.#state = "starting";
@@ -59,6 +71,10 @@ export class ServerProcess {
       return;
     }
     this.#state = "up";
+    child.onStall((stall) => {
+      const isOurs = stall.fromMs <= this.#resumedMs && this.#stoppedMs <= stall.untilMs;
+      if (!isOurs) this.#stalls.push(stall);
+    });
     child.onExit((by) => {
       if (this.#child !== child || this.#state === "killed") return;
       this.#state = "lost";
@@ -78,6 +94,7 @@ export class ServerProcess {
   stop(): void {
     if (this.#state !== "up") return;
     this.#state = "stopped";
+    this.#stoppedMs = epochMs(performance.now());
     this.#child?.signal("SIGSTOP");
   }
 
@@ -85,6 +102,7 @@ export class ServerProcess {
   resume(): void {
     if (this.#state !== "stopped") return;
     this.#state = "up";
+    this.#resumedMs = epochMs(performance.now());
     this.#child?.signal("SIGCONT");
   }
 

@@ -5,6 +5,7 @@ import { setTimeout } from "node:timers/promises";
 import { createServer, RpcError } from "holdfast";
 import { Calculator } from "../gen/calc/v1/calc_pb.ts";
 import { endWithParent, tell, tellFailure } from "./parent.ts";
+import { watchStalls } from "./stalls.ts";
 
 /** What a server does to the calls it gets; well by default. */
 export interface Behaviour {
@@ -40,6 +41,7 @@ const server = createServer({ drain: { signals: [] } }).service(Calculator, {
 
 try {
   await server.listen(Number(process.argv[2]));
+  watchStalls((stall) => tell({ kind: "stalled", stall }));
   tell({ kind: "ready", result: undefined });
 } catch (error) {
   tellFailure(error);

@@ -4,6 +4,7 @@ import type { Calculator } from "../gen/calc/v1/calc_pb.ts";
 import { beginning, type Chapter, ending, type FaultKind, SERVER_NAMES } from "./chapters.ts";
 import { FaultWatch, type NoticedBy } from "./fault-watch.ts";
 import { beginFault, endFault, type Stage } from "./faults.ts";
+import { TIMEOUT_MS } from "./load.ts";
 import { pause } from "./pause.ts";
 import type { Tally } from "./tally.ts";
 
@@ -43,6 +44,12 @@ interface Told {
 }
 
 type Counts = Pick<Tally, "calls" | "failed" | "extraAttempts">;
+
+/** A call that met the last fault has ended so long after it: the next fault is not to meet it too. */
+const CALLS_OVER_MS = TIMEOUT_MS + 100;
+/** The next fault waits so long at most until the last one is healed: an opinion of a server may last for longer than a demo. */
+const CALM_MS_MAX = 3_000;
+const CALM_LOOK_MS = 20;
 
 /** A flipped bit may be in a message that is on its way when the flipping ends. */
 const GARBLED_AFTER_MS = 1_000;
@@ -86,10 +93,14 @@ export class Story {
     return last.overMs === undefined || performance.now() < last.overMs + GARBLED_AFTER_MS;
   }
 
-  /** Runs until the last chapter is told, or `stop` aborts. Rejects if a process of the demo ends by itself. */
+  /**
+   * Runs until the last chapter is told and its fault healed, or `stop` aborts. A chapter waits for its time, and for the fault before it to
+   * be healed: one fault at a time. Rejects if a process of the demo ends by itself.
+   */
   async tell(chapters: readonly Chapter[], stop: AbortSignal): Promise<void> {
     for (const chapter of chapters) {
       await pause(this.#startedMs + chapter.atMs - performance.now(), stop);
+      await this.#calm(stop);
       this.#checkAlive();
       if (stop.aborted) return;
       const told = this.#begin(chapter);
@@ -103,6 +114,29 @@ export class Story {
       told.flippedBits = facts.flippedBits ?? 0;
       this.#say(ending(chapter, facts));
     }
+    await this.#calm(stop);
+  }
+
+  /** Resolves when no call runs any more that the last fault met, and each server is well in the client's eyes; or when it has taken too long. */
+  async #calm(stop: AbortSignal): Promise<void> {
+    const last = this.#told.at(-1);
+    const overMs = last?.overMs;
+    if (overMs !== undefined) await pause(overMs + CALLS_OVER_MS - performance.now(), stop);
+    for (const giveUpMs = performance.now() + CALM_MS_MAX; !stop.aborted && performance.now() < giveUpMs; ) {
+      const areReady = this.#client.$channel.peers().every(({ health }) => health === "ready");
+      if (areReady && (overMs === undefined ? this.#haveAnswered() : this.#hasAnswered(last, overMs))) return;
+      await pause(CALM_LOOK_MS, stop);
+    }
+  }
+
+  /** Each server has: a client that has only begun has sent all its calls to the server that it reached first. */
+  #haveAnswered(): boolean {
+    return SERVER_NAMES.every((_name, server) => this.#tally.timeline.hasAny(server, this.#startedMs));
+  }
+
+  /** A connection on which bits were flipped may look well, and have lost its place in what comes. */
+  #hasAnswered(told: Told | undefined, overMs: number): boolean {
+    return told === undefined || this.#tally.timeline.hasAny(told.chapter.server, overMs + GARBLED_AFTER_MS);
   }
 
   /** What came of each fault that has begun. */

@@ -1,6 +1,10 @@
 /** What became of the demo's calls: counts and latencies, of the whole run and of the last second. */
+import type { FailedCall } from "./failed-call.ts";
 import { Histogram } from "./histogram.ts";
 import { Timeline } from "./timeline.ts";
+
+/** So many failed calls are kept whole; of the others their number is known. */
+const FAILED_CALLS_MAX = 10_000;
 
 /** One line's worth. */
 export interface Interval {
@@ -26,6 +30,8 @@ export class Tally {
   garbled: number;
   /** How many failed in which way. */
   readonly failures: Map<string, number>;
+  /** The first failed calls. */
+  readonly failedCalls: FailedCall[];
   /** Of unary calls that ended well. */
   readonly latency: Histogram;
   /** Answered unary calls: when, by whom. */
@@ -45,6 +51,7 @@ export class Tally {
     this.numbers = 0;
     this.garbled = 0;
     this.failures = new Map();
+    this.failedCalls = [];
     this.latency = new Histogram();
     this.timeline = new Timeline(addresses.length, startedMs, lastsMs);
     this.#recent = new Histogram();
@@ -74,10 +81,12 @@ export class Tally {
     this.timeline.note(index, atMs);
   }
 
-  /** A call ended badly; `text` is the same for failures of the same kind. */
-  missed(text: string): void {
+  /** A call ended badly; `failed.kind` is the same for failures of the same kind. */
+  missed(failed: FailedCall): void {
+    const { kind: text } = failed;
     this.calls += 1;
     this.failed += 1;
+    if (this.failedCalls.length < FAILED_CALLS_MAX) this.failedCalls.push(failed);
     this.failures.set(text, (this.failures.get(text) ?? 0) + 1);
   }
 

@@ -22,6 +22,15 @@ export class Timeline {
     this.#counts[at] = (this.#counts[at] ?? 0) + 1;
   }
 
+  /** Whether the server has had any since then. */
+  hasAny(server: number, sinceMs: number): boolean {
+    const first = Math.max(0, Math.ceil((sinceMs - this.#sinceMs) / BIN_MS));
+    for (let at = first * this.#servers + server; at < this.#counts.length; at += this.#servers) {
+      if ((this.#counts[at] ?? 0) > 0) return true;
+    }
+    return false;
+  }
+
   /**
    * When the first stretch of `stretchMs` between two moments ends in which the server's part, against a fair share of 1, was as asked; NaN
    * if there is none. A stretch with less than `countMin` of all servers says nothing.

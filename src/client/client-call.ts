@@ -34,7 +34,7 @@ import { CallTrail } from "./call-trail.ts";
 import type { ChannelCore, NoPeer } from "./channel-core.ts";
 import type { ClientMethod } from "./client-method.ts";
 import type { ClientPeer } from "./client-peer.ts";
-import type { ConnectionWatch } from "./connection-watch.ts";
+import { type ConnectionWatch, isSilent } from "./connection-watch.ts";
 import { OncePlace } from "./once-place.ts";
 import type { CallOptions } from "./options.ts";
 import { suffer } from "./ordeal.ts";
@@ -46,11 +46,14 @@ const PLACE_TIMEOUT_MS = 10_000;
 const ALONE_MS = 250;
 /** A call that waits for the one peer that can tell whether it was done looks for it so often. */
 const PLACE_LOOK_MS = 25;
+/** But no longer than this share of the time that it has left: to be alone is of no use to a call that ends before it is answered. */
+const ALONE_SHARE_MAX = 0.25;
 
 /** An attempt whose token is being asked for. It counts as in flight. */
 interface PendingStart {
   readonly peer: ClientPeer;
   readonly why: AttemptWhy;
+  readonly sinceMs: number;
   readonly abort: AbortController;
 }
 
@@ -96,6 +99,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   #isCopyPostponed: boolean = false;
   /** When it began, its method had not yet shown how long it takes. */
   #isOverdueUnknown: boolean = false;
+  /** It is looked at when half of its time is gone, before it is overdue: if its peer is silent then, it is copied. */
+  #isLookEarly: boolean = false;
   #placeByMs: number = Infinity;
   #backoffUntilMs: number = Infinity;
   #why: AttemptWhy = "first";
@@ -340,7 +345,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const ask = this.channel.token;
     if (ask === undefined) return;
     this.isDelayed = true;
-    const pending: PendingStart = { peer, why, abort: new AbortController() };
+    const pending: PendingStart = { peer, why, sinceMs: this.channel.nowMs(), abort: new AbortController() };
     (this.#pending ??= []).push(pending);
     this.#park();
     let token: string | undefined;
@@ -359,7 +364,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (this.#pending?.includes(pending) !== true) return;
     this.#dropPending(pending);
     if (token !== undefined && this.#startAttempt(peer, why, token)) return;
-    if (why === "hedge") this.#giveBackCopy();
+    if (why === "hedge") this.#giveBackCopy(pending.sinceMs);
     // A copy that cannot be sent takes nothing from the attempts that are in flight.
     if (token !== undefined || this.#inFlight > 0) return;
     this.endWith("UNAUTHENTICATED", "no token could be had for the call", undefined, cause);
@@ -470,6 +475,10 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     this.#isCopyPostponed = false;
     this.#isOverdueUnknown = delayMs === Infinity;
     this.#copyAtMs = nowMs + (delayMs === Infinity ? UNKNOWN_LOOK_MS : delayMs);
+    // Its deadline may come before it is overdue: what is late may have been so for a stall of this process, a moment ago.
+    const halfMs = nowMs + (this.deadlineMs - nowMs) / 2;
+    this.#isLookEarly = hedge.kind === "overdue" && this.#copyAtMs > halfMs;
+    if (this.#isLookEarly) this.#copyAtMs = halfMs;
   }
 
   /** What servers refuse for overload is refused here, before it costs them anything. False: the call, or the copy, has ended. */
@@ -590,7 +599,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
 
   #giveUp(pending: PendingStart): void {
     this.#dropPending(pending);
-    if (pending.why === "hedge") this.#giveBackCopy();
+    if (pending.why === "hedge") this.#giveBackCopy(pending.sinceMs);
     pending.abort.abort();
   }
 
@@ -625,7 +634,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (this.isOver) return;
     if (isMarked && !isKnownGood(this, attempt, nowMs)) {
       this.#marks += 1;
-      this.#aloneUntilMs = nowMs + ALONE_MS;
+      this.#aloneUntilMs = nowMs + Math.min(ALONE_MS, ALONE_SHARE_MAX * (this.deadlineMs - nowMs));
     }
     if ((attempt.retryAfterMs ?? 0) < 0) this.#isStopped = true;
     const { info } = this.method.plan;
@@ -800,7 +809,9 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     const { attempt } = this;
     this.#copyAtMs = Infinity;
     if (hedge === false || attempt === undefined) return;
-    if (this.#isOverdueUnknown) {
+    const isEarly = this.#isLookEarly;
+    this.#isLookEarly = false;
+    if (this.#isOverdueUnknown || (isEarly && !isSilent(attempt, nowMs))) {
       const delayMs = copyDelayMs(hedge, this.method.state.overdue, nowMs);
       this.#isOverdueUnknown = delayMs === Infinity;
       const dueMs = attempt.startedMs + delayMs;
@@ -810,6 +821,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       }
     }
     const inFlight = this.#inFlight;
+    const isStandingDown = this.channel.isStandingDown && !isSilent(attempt, nowMs);
     const isAllowed = mayCopy({
       effect: this.method.plan.info.effect,
       isCommitted: this.isCommitted(attempt),
@@ -820,11 +832,12 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       attemptsMax: attemptsMaxWithCopies(this.policy.attemptsMax, hedge.copiesMax),
       inFlight,
       copiesMax: hedge.copiesMax,
-      isStandingDown: this.channel.isStandingDown,
+      isStandingDown,
     });
-    if (!isAllowed) return;
-    if (this.channel.hedgeState === "on") this.#startCopy(nowMs, "hedge");
-    else if (this.channel.hedgeState === "observe")
+    if (!isAllowed && !isStandingDown) return;
+    const { hedgeState } = this.channel;
+    if (isAllowed && hedgeState === "on") this.#startCopy(nowMs, "hedge");
+    else if (isAllowed && hedgeState === "observe")
       this.channel.observed("hedge", "copied", this.id, this.attempt?.peer);
     // What stood in the way may pass: an empty budget, no other peer, all slow at once.
     if (this.attempt === attempt && this.#pending === undefined)
@@ -849,7 +862,7 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       channel.observed("budget", "no copy", this.id, undefined);
     }
     if (!this.#launch(peer, why)) {
-      this.#giveBackCopy();
+      this.#giveBackCopy(nowMs);
       return;
     }
     state.counters.copies += 1;
@@ -859,8 +872,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
   }
 
   /** A copy was paid for and not sent. */
-  #giveBackCopy(): void {
-    if (this.channel.budgetState === "on") this.method.state.budget.giveBackCopy(this.channel.nowMs());
+  #giveBackCopy(takenMs: number): void {
+    if (this.channel.budgetState === "on") this.method.state.budget.giveBackCopy(takenMs, this.channel.nowMs());
   }
 
   // --------------------------------------------------------------------------------------------------- time

@@ -76,6 +76,78 @@ describe("a call whose attempt is overdue", () => {
     assert.equal(asked.length, 4);
   });
 
+  it("is copied though all became slow and copies stand down, once its own peer is silent", async () => {
+    const cluster = createCluster({ seed: 3 });
+    await using _ = cluster;
+    let tookMs = 5;
+    const asked: number[] = [];
+    cluster.serve("shop", 3, (server, index) =>
+      probe(server, {
+        unary: async ({ body }, call) => {
+          asked.push(index);
+          await pause(cluster.simulation.host(`shop/${index}`), tookMs, call.signal);
+          return { body };
+        },
+      }),
+    );
+    const client = cluster.client(SafeProbe, "shop");
+    const together = () => cluster.settle(Promise.all(Array.from({ length: 10 }, () => client.unary({}))));
+    for (let i = 0; i < 40; i++) await together();
+    tookMs = 40;
+    for (let i = 0; i < 50; i++) await together();
+    const values = () => client.$explain("unary").layers.flatMap((layer) => layer.values);
+    assert.ok(
+      values().some(({ value }) => value === "standing down"),
+      "all became slow",
+    );
+    cluster.inject({ kind: "freeze", peer: "shop/1", atMs: 0 });
+    const copied: number[] = [];
+    using _listening = client.$on("hedge", ({ afterMs }) => copied.push(afterMs));
+    const ends = await cluster.settle(
+      Promise.allSettled(Array.from({ length: 9 }, () => client.unary({}, { timeoutMs: 1_000 }))),
+    );
+    assert.deepEqual(
+      ends.filter(({ status }) => status === "rejected"),
+      [],
+    );
+    assert.ok(copied.length > 0, "some call was on its way to the silent peer");
+    assert.ok(
+      Math.min(...copied) >= 300,
+      `before its peer was silent for long nothing was copied: ${copied.join(", ")}`,
+    );
+  });
+
+  it("is copied when half of its time is gone and its peer is silent, though its method has been slower than its deadline", async () => {
+    const cluster = createCluster({ seed: 3 });
+    await using _ = cluster;
+    let tookMs = 900;
+    cluster.serve("shop", 3, (server, index) =>
+      probe(server, {
+        unary: async ({ body }, call) => {
+          await pause(cluster.simulation.host(`shop/${index}`), tookMs, call.signal);
+          return { body };
+        },
+      }),
+    );
+    const client = cluster.client(SafeProbe, "shop");
+    const together = () => cluster.settle(Promise.all(Array.from({ length: 50 }, () => client.unary({}))));
+    for (let i = 0; i < 4; i++) await together();
+    tookMs = 5;
+    for (let i = 0; i < 4; i++) await together();
+    cluster.inject({ kind: "freeze", peer: "shop/1", atMs: 0 });
+    const copied: number[] = [];
+    using _listening = client.$on("hedge", ({ afterMs }) => copied.push(afterMs));
+    const ends = await cluster.settle(
+      Promise.allSettled(Array.from({ length: 9 }, () => client.unary({}, { timeoutMs: 1_000 }))),
+    );
+    assert.deepEqual(
+      ends.filter(({ status }) => status === "rejected"),
+      [],
+    );
+    assert.ok(copied.length > 0, "some call was on its way to the silent peer");
+    assert.ok(Math.min(...copied) >= 500, `not before half of its time: ${copied.join(", ")}`);
+  });
+
   it("awaits the one in flight when the first to finish failed", async () => {
     const { cluster, client, set } = await learnedCluster(2);
     await using _ = cluster;

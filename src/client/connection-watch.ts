@@ -14,6 +14,14 @@ import type { MethodState } from "./method-state.ts";
 /** The soonest that silence can say anything. */
 const FIRST_LOOK_MS = 300;
 
+/**
+ * Not a byte has come from the attempt's peer for longer than a slow handler explains: not what all peers suffer from when all are slow. A
+ * suspicion takes longer where this process itself is slow, or the method: it is for all calls, this for one that is overdue.
+ */
+export function isSilent({ connection, peer, startedMs }: CallAttempt, nowMs: number): boolean {
+  return peer.isSuspect || nowMs - Math.max(startedMs, connection.receivedAtMs) >= FIRST_LOOK_MS;
+}
+
 export class ConnectionWatch extends WheelEntry implements SuspicionFacts {
   readonly #peer: ClientPeer;
   readonly #connection: ClientConnection;

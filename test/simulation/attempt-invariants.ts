@@ -127,10 +127,21 @@ export function isCopy(attempt: Attempt): boolean {
   return earlierOnes(attempt).some(({ endedAtMs }) => endedAtMs > attempt.sentAtMs);
 }
 
-/** Whether it draws on the budget: not the first one, nor one that follows what provably never reached a handler. */
+/**
+ * Whether it draws on the budget: not the first one, nor one that follows what provably never reached a handler. A repeat follows the
+ * failure that came last, which need not be that of the youngest: where a copy failed while an older attempt went on, the older was
+ * awaited, and if that never reached a handler the repeat takes its place. What did reach one is then no more than the first and what was paid.
+ */
 function isCharged(attempt: Attempt): boolean {
   if (attempt.number === 1) return false;
-  return isCopy(attempt) || earlierOnes(attempt).at(-1)?.end !== "unprocessed";
+  return isCopy(attempt) || lastToEnd(earlierOnes(attempt))?.end !== "unprocessed";
+}
+
+/** The one whose end came last; of several at once the youngest. */
+function lastToEnd(attempts: readonly Attempt[]): Attempt | undefined {
+  let last: Attempt | undefined;
+  for (const attempt of attempts) if (last === undefined || attempt.endedAtMs >= last.endedAtMs) last = attempt;
+  return last;
 }
 
 function earlierOnes({ call, number }: Attempt): readonly Attempt[] {

@@ -54,6 +54,8 @@ export interface CallNote {
   readonly isProbe: boolean;
   readonly attempts: Attempt[];
   readonly executions: Execution[];
+  /** What handlers answered to its stream of requests: the function of what they read, whatever a flipped bit has made of it. */
+  readonly answers: Uint8Array[];
   endedAtMs: number;
   /** "OK", a code, or "left" when the caller left the reply stream; "" before the end. */
   outcome: string;
@@ -63,6 +65,8 @@ export interface CallNote {
   reached: string;
   /** What is wrong with the reply; "" if nothing is. */
   wrong: string;
+  /** The one reply to its stream of requests is none of `answers`, though there are some: it was changed on its way back. */
+  isReplyChanged: boolean;
   /** How often `onReply` was called, and how many attempts it told of. */
   reports: number;
   toldAttempts: number;
@@ -94,11 +98,13 @@ export class History {
       number: this.calls.length,
       attempts: [],
       executions: [],
+      answers: [],
       endedAtMs: Number.POSITIVE_INFINITY,
       outcome: "",
       text: "",
       reached: "",
       wrong: "",
+      isReplyChanged: false,
       reports: 0,
       toldAttempts: 0,
       isAbandoned: false,

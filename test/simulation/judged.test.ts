@@ -4,6 +4,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createSimulation } from "holdfast/testing";
+import { attemptsWithinBudget } from "./attempt-invariants.ts";
+import { converges, repliesFit } from "./call-invariants.ts";
 import { type Attempt, type CallNote, History } from "./history.ts";
 import { invariants } from "./invariants.ts";
 import { type Invariant, judge, type LastLook, type SeenClient, type SeenPeer } from "./look.ts";
@@ -215,6 +217,14 @@ const cases: Readonly<Record<string, { readonly bad: (scene: Scene) => void; rea
     },
   };
 
+/** A call whose copy was sent at 1100 ms, beside its first attempt, and ended first; when that had ended too, a third followed. */
+function afterCopy(scene: Scene, first: Partial<Attempt>, copy: Partial<Attempt>): void {
+  const call = scene.call();
+  scene.attempt(call, { ...failed, ...first, endedAtMs: 1250 });
+  scene.attempt(call, { ...failed, ...copy, peer: "b", sentAtMs: 1100, endedAtMs: 1200 });
+  scene.attempt(call, { peer: "c", sentAtMs: 1300 });
+}
+
 /** A call with two attempts: the second at 1300 ms. */
 function again(scene: Scene, call: Partial<CallNote>, first: Partial<Attempt>, second: Partial<Attempt> = {}): void {
   const note = scene.call(call);
@@ -250,6 +260,45 @@ for (const invariant of invariants) {
     assert.equal(wrong(invariant, known.good), undefined);
   });
 }
+
+test("a repeat is free or charged by the failure that came last, not by that of the youngest attempt", () => {
+  // 110 calls allow 21 repeats and copies, and one. Each of 15 has a copy, which is charged; with their repeats they would be 30.
+  const calls = (first: Partial<Attempt>, copy: Partial<Attempt>) => (scene: Scene) => {
+    for (let count = 0; count < 95; count++) scene.ended();
+    for (let count = 0; count < 15; count++) afterCopy(scene, first, copy);
+  };
+  assert.equal(wrong(attemptsWithinBudget, calls({ end: "unprocessed" }, answered)), undefined);
+  const found = wrong(attemptsWithinBudget, calls(answered, { end: "unprocessed" }));
+  assert.match(found ?? "", /^30 repeats and copies of c0 /);
+});
+
+test("where bits flip, the reply to a stream of requests is held against what a handler answered", () => {
+  const isWrong = (facts: Partial<CallNote>, isCorrupting: boolean): boolean =>
+    wrong(repliesFit, (scene) => {
+      const clients = plan.clients.map((client) => ({ ...client, preset: "standard" as const }));
+      scene.plan = { ...plan, clients, isCorrupting };
+      scene.ended({ wrong: "the reply is another's", ...facts });
+    }) !== undefined;
+  const given = { kind: "client-stream", isReplyChanged: false } as const;
+  assert.equal(isWrong(given, true), false, "its requests have no checksums");
+  assert.equal(isWrong(given, false), true, "no bit was flipped");
+  assert.equal(isWrong({ ...given, isReplyChanged: true }, true), true, "its reply has one");
+  assert.equal(isWrong({ kind: "unary" }, true), true, "both have one");
+});
+
+test("a probe may fail in the calm only where the link itself loses segments, and all its attempts were lost", () => {
+  const isWrong = (lossShare: number, ends: readonly Attempt["end"][]): boolean =>
+    wrong(converges, (scene) => {
+      scene.plan = { ...plan, link: { ...plan.link, lossShare } };
+      const call = scene.ended({ isProbe: true, outcome: "UNAVAILABLE", attemptsMax: 2 });
+      for (const end of ends) scene.attempt(call, { ...failed, end });
+    }) !== undefined;
+  assert.equal(isWrong(0.1, ["lost", "lost"]), false);
+  assert.equal(isWrong(0, ["lost", "lost"]), true, "nothing loses segments");
+  assert.equal(isWrong(0.1, ["lost"]), true, "it had another attempt");
+  assert.equal(isWrong(0.1, ["lost", "status"]), true, "it was answered");
+  assert.equal(isWrong(0.1, []), true, "it found no peer");
+});
 
 test("there are no cases for what is no invariant, and no name twice", () => {
   const names = invariants.map(({ name }) => name);

@@ -169,6 +169,8 @@ async function call(api: SimApi, note: CallNote, wish: Wish, options: CallOption
     case "client-stream": {
       const reply = await api.upload(requests, options);
       expect(note, answerToAll(wish.bodies).equals(reply.body), "the reply");
+      const { answers } = note;
+      note.isReplyChanged = answers.length > 0 && answers.every((answer) => Buffer.compare(answer, reply.body) !== 0);
       return false;
     }
     case "server-stream":

@@ -7,7 +7,7 @@ import { type HandlerCall, RpcError, type Server } from "holdfast";
 import { codeOf } from "../../src/call/code.ts";
 import type { Code } from "../../src/call/code.ts";
 import type { World } from "../../src/world/world.ts";
-import { type History, readCallMark } from "./history.ts";
+import { type CallNote, type History, readCallMark } from "./history.ts";
 import { pause, type ProbeHandlers, probe } from "./probe-cluster.ts";
 import { callMarkName } from "./wire-tap.ts";
 
@@ -64,7 +64,9 @@ export function serveSim(server: Server, notes: HandlerNotes): Server {
           bodies.push(request.body);
           await work(notes, request, call);
         }
-        return { body: answerToAll(bodies), seenCount: bodies.length };
+        const body = answerToAll(bodies);
+        noteOf(notes, call)?.answers.push(body);
+        return { body, seenCount: bodies.length };
       }),
     async *chat(requests, call) {
       begin(notes, call);
@@ -84,9 +86,14 @@ export function serveSim(server: Server, notes: HandlerNotes): Server {
 
 function begin(notes: HandlerNotes, call: HandlerCall): void {
   notes.running += 1;
-  const number = readCallMark(call.metadata.get(callMarkName));
-  const note = number === undefined ? undefined : notes.history.calls[number];
+  const note = noteOf(notes, call);
   if (note !== undefined) notes.history.executed(note, { host: notes.host, beganAtMs: notes.nowMs() });
+}
+
+/** The call as its caller sees it; undefined if its mark was damaged. */
+function noteOf({ history }: HandlerNotes, call: HandlerCall): CallNote | undefined {
+  const number = readCallMark(call.metadata.get(callMarkName));
+  return number === undefined ? undefined : history.calls[number];
 }
 
 async function run<T>(notes: HandlerNotes, call: HandlerCall, handle: () => Promise<T>): Promise<T> {

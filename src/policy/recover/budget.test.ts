@@ -23,14 +23,14 @@ interface Taken {
   isUsed: boolean;
 }
 
-/** Takes back one that is at most a window old, and says which. */
+/** Takes back one of those that were used, however old it is. */
 function giveOneBack(budget: RetryBudget, taken: Taken[], nowMs: number, which: number): void {
-  const young = taken.filter((one) => one.isUsed && nowMs - one.atMs <= WINDOW_MS);
-  const one = young[which % Math.max(1, young.length)];
+  const used = taken.filter((one) => one.isUsed);
+  const one = used[which % Math.max(1, used.length)];
   if (one === undefined) return;
   one.isUsed = false;
-  if (one.isCopy) budget.giveBackCopy(nowMs);
-  else budget.giveBack(nowMs);
+  if (one.isCopy) budget.giveBackCopy(one.atMs, nowMs);
+  else budget.giveBack(one.atMs, nowMs);
 }
 
 /** At each time of a use, what the window that ends there has seen. */
@@ -155,7 +155,7 @@ describe("the retry budget", () => {
     assert.ok(budget.takeCopy(0), "the copy that is in flight");
     for (let i = 0; i < 10; i++) assert.equal(budget.takeCopy(0), false);
     assert.equal(budget.left(0), 0);
-    budget.giveBackCopy(0);
+    budget.giveBackCopy(0, 0);
     assert.equal(budget.left(0), 1, "ten refusals cost nothing");
     assert.ok(budget.takeCopy(0));
   });
@@ -196,13 +196,13 @@ describe("the retry budget", () => {
       takeAll(() => budget.takeRepeat(500)),
       10,
     );
-    budget.giveBack(1_500);
+    budget.giveBack(500, 1_500);
     assert.equal(budget.left(1_500), 1);
-    for (let i = 0; i < 100; i++) budget.giveBack(1_500);
+    for (let i = 0; i < 100; i++) budget.giveBack(500, 1_500);
     assert.equal(budget.left(1_500), 10);
     assert.ok(budget.takeCopy(1_500));
-    budget.giveBackCopy(1_500);
-    budget.giveBackCopy(1_500);
+    budget.giveBackCopy(1_500, 1_500);
+    budget.giveBackCopy(1_500, 1_500);
     assert.equal(
       takeAll(() => budget.takeCopy(1_500)),
       1,
@@ -214,10 +214,19 @@ describe("the retry budget", () => {
     const budget = new RetryBudget();
     assert.ok(budget.takeRepeat(0));
     for (let i = 0; i < 9; i++) assert.ok(budget.takeRepeat(5_000));
-    budget.giveBack(5_500);
+    budget.giveBack(0, 5_500);
     assert.equal(budget.left(5_500), 1);
     assert.equal(budget.left(14_999), 1);
     assert.equal(budget.left(16_000), 10);
+  });
+
+  it("gives nothing back for what counts no more: what was taken since is another's", () => {
+    const budget = new RetryBudget();
+    assert.ok(budget.takeCopy(0));
+    for (let i = 0; i < 10; i++) assert.ok(budget.takeRepeat(11_500));
+    budget.giveBackCopy(0, 12_000);
+    assert.equal(budget.left(12_000), 0);
+    assert.equal(budget.takeCopy(12_000), false);
   });
 
   it("says of a repeat beforehand what taking it will say", () => {

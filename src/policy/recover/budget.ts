@@ -113,15 +113,20 @@ export class RetryBudget {
     return true;
   }
 
-  /** A repeat that was taken, at most a window ago, was not used. More than what was taken never comes back. */
-  giveBack(nowMs: number): void {
+  /**
+   * A repeat that was taken at `takenMs` was not used. More than what was taken never comes back, and nothing for what counts no more, or
+   * no more for a whole slot: it would be another's.
+   */
+  giveBack(takenMs: number, nowMs: number): void {
+    if (this.isOld(takenMs, nowMs)) return;
     if (nowMs >= this.slotEndMs) this.roll(nowMs);
     if (this.takenSum > 0) this.takenSum -= this.dropOldest(this.taken);
   }
 
   /** As {@link giveBack}, for what {@link takeCopy} took. */
-  giveBackCopy(nowMs: number): void {
-    this.giveBack(nowMs);
+  giveBackCopy(takenMs: number, nowMs: number): void {
+    if (this.isOld(takenMs, nowMs)) return;
+    this.giveBack(takenMs, nowMs);
     if (this.copiesSum > 0) this.copiesSum -= this.dropOldest(this.copies);
   }
 
@@ -135,6 +140,10 @@ export class RetryBudget {
     if (this.taken === NONE) this.taken = zeros();
     this.taken[this.at] = (this.taken[this.at] as number) + 1;
     this.takenSum += 1;
+  }
+
+  private isOld(takenMs: number, nowMs: number): boolean {
+    return nowMs - takenMs > (SLOTS - 1) * this.slotMs;
   }
 
   private balance(): number {

@@ -289,8 +289,9 @@ export class ClientConnection extends Connection {
 
   protected settingsArrived(): void {
     if (this.isReady) {
+      // Whether calls that wait have room now is looked at when the turn was read: to end a drained connection here would lose the
+      // events behind this one, of streams that the engine has closed already.
       if (this.engine.peer.streamsMax < 2) this.aside?.giveWay();
-      this.turnRead();
       return;
     }
     this.isReady = true;
