@@ -44,10 +44,10 @@ import { isKnownGood, isQuarantined, noteGood, poisonError, suspectPoison } from
 const PLACE_TIMEOUT_MS = 10_000;
 /** A call under which a connection has died waits so long for a peer that has no other such call. */
 const ALONE_MS = 250;
-/** A call that waits for the one peer that can tell whether it was done looks for it so often. */
-const PLACE_LOOK_MS = 25;
 /** But no longer than this share of the time that it has left: to be alone is of no use to a call that ends before it is answered. */
 const ALONE_SHARE_MAX = 0.25;
+/** A call that waits for the one peer that can tell whether it was done looks for it so often. */
+const PLACE_LOOK_MS = 25;
 
 /** An attempt whose token is being asked for. It counts as in flight. */
 interface PendingStart {

@@ -5,10 +5,11 @@ import { createServer as createTcpServer, type Server as TcpServer, type Socket 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { Bench, benchServer } from "../../test/calls/bench-service.ts";
+import { Bench, benchHandlers, benchServer } from "../../test/calls/bench-service.ts";
 import { assertFails } from "../../test/calls/failure.ts";
 import { makeCertificates } from "../testing/certificates.ts";
 import type { Peer } from "../call/peer.ts";
+import { createServer } from "../server/create-server.ts";
 import { createClient } from "./create-client.ts";
 import { createChannel } from "./channel.ts";
 
@@ -258,13 +259,26 @@ describe("mutual TLS", () => {
     assert.equal(calls, 0);
   });
 
-  it("that only asks lets a caller without a certificate in, unnamed", async () => {
+  it("that only asks lets a caller without a certificate in, unnamed, where anyone may call", async () => {
     const peers: Peer[] = [];
-    await using server = benchServer({ add: (_, call) => (peers.push(call.peer), {}) });
+    await using server = createServer({ drain: { signals: [] } }).service(
+      Bench,
+      { ...benchHandlers, add: (_, call) => (peers.push(call.peer), {}) },
+      { authorize: "anyone" },
+    );
     const { address } = await server.listen(0, { tls: { ...mutual(), clientCert: "request" } });
     await using client = createClient(Bench, address, { tls: { caFile: house.caFile } });
     await client.add({});
     assert.deepEqual(peers[0]?.identities, []);
+  });
+
+  it("that only asks refuses a caller without a certificate where nothing else is said", async () => {
+    let calls = 0;
+    await using server = benchServer({ add: () => (calls++, {}) });
+    const { address } = await server.listen(0, { tls: { ...mutual(), clientCert: "request" } });
+    await using client = createClient(Bench, address, { tls: { caFile: house.caFile } });
+    await assertFails(client.add({}), "UNAUTHENTICATED");
+    assert.equal(calls, 0);
   });
 });
 

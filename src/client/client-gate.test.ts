@@ -46,7 +46,7 @@ describe("the gate", () => {
             return forever(request, call);
           },
         }),
-      { limits: { streamsPerConnectionMax: 5_000 } },
+      { admission: false, limits: { streamsPerConnectionMax: 5_000 } },
     );
     const client = cluster.client(Probe, "shop");
     const calls = Array.from({ length: 1_030 }, () => failureOf(client.unary({}, { timeoutMs: 500 })));

@@ -23,7 +23,7 @@ describe("handlers that outlive their deadlines", () => {
       },
       {
         isInProcess: true,
-        server: { world, limits: { streamsPerConnectionMax: 5_000 } },
+        server: { world, admission: false, limits: { streamsPerConnectionMax: 5_000 } },
         client: { world, policy: {}, connections: { perPeerMax: 1 } },
       },
     );

@@ -37,11 +37,10 @@ export async function readServerTls(disk: Disk, files: ServerTlsFiles, optionPat
       `${optionPath}.clientCert needs ${optionPath}.clientCaFile: without it no client can prove itself`,
     );
   }
-  const [cert, key, clientCa] = await Promise.all([
-    readPem(disk, `${optionPath}.certFile`, files.certFile, CERTIFICATE),
-    readPem(disk, `${optionPath}.keyFile`, files.keyFile, PRIVATE_KEY),
-    readOptional(disk, `${optionPath}.clientCaFile`, files.clientCaFile, CERTIFICATE),
-  ]);
+  // One after the other, so that of several that are missing the first is named.
+  const cert = await readPem(disk, `${optionPath}.certFile`, files.certFile, CERTIFICATE);
+  const key = await readPem(disk, `${optionPath}.keyFile`, files.keyFile, PRIVATE_KEY);
+  const clientCa = await readOptional(disk, `${optionPath}.clientCaFile`, files.clientCaFile, CERTIFICATE);
   const clientCert = files.clientCert ?? (clientCa === undefined ? "none" : "require");
   return { cert, key, clientCa, clientCert };
 }
