@@ -32,6 +32,7 @@ import { ConcurrencyLimit } from "./concurrency-limit.ts";
 import type { HandlerFigures } from "./handler-figures.ts";
 import { HEAVY_MS } from "./handler-figures.ts";
 import type { Principal } from "./principal.ts";
+import { Demand } from "./principal.ts";
 import { PriorityThreshold } from "./priority-threshold.ts";
 import type { PriorityRank, RefusalWhy } from "./refusal.ts";
 import { pushbackMs } from "./refusal.ts";
@@ -123,6 +124,9 @@ const FAIR_AMONG = 16;
 /** Usage that is within this of the least is alike: to choose among equals is not worth the wait of the newest. */
 const FAIR_FACTOR = 2;
 const FAIR_SLACK = 2;
+const SPARE = 2;
+/** So many old calls of light principals are passed over at once. */
+const KEPT_MAX = 32;
 /** A principal may hold twice its fair share, and two calls at least: who gets the permits is decided by what each has had. */
 const SHARE_FACTOR = 2;
 const SHARE_MIN = 2;
@@ -145,6 +149,7 @@ export class Admission {
   private readonly limit: ConcurrencyLimit;
   private readonly queue: WaitingQueue<AdmissionCall>;
   private readonly threshold: PriorityThreshold;
+  private readonly demand: Demand;
   private readonly random: Random;
   private readonly queueMax: number;
   private readonly turnBudgetMs: number;
@@ -154,12 +159,15 @@ export class Admission {
   /** What the heavy handlers of this turn have cost. */
   private spentMs: number;
   private blocker: Blocker;
+  /** Whether a call had to wait for a permit since the last one ended. */
+  private heldBack: boolean;
   private isPumping: boolean;
   /** Since when the oldest has waited for longer than the target, and when the last time over capacity ended. */
   private aboveSinceMs: number;
   private isOver: boolean;
   private overUntilMs: number;
   private refusedAtMs: number;
+  private droppedAtMs: number;
   /** What handlers take, and what heavy ones cost, over all methods. */
   private serviceMs: number;
   private costMs: number;
@@ -185,6 +193,7 @@ export class Admission {
     this.limit = new ConcurrencyLimit(concurrencyMax, isAdaptive);
     this.queue = new WaitingQueue();
     this.threshold = new PriorityThreshold();
+    this.demand = new Demand();
     this.random = random;
     this.queueMax = queueMax;
     this.turnBudgetMs = turnBudgetMs;
@@ -192,11 +201,13 @@ export class Admission {
     this.holders = 0;
     this.spentMs = -0;
     this.blocker = "permit";
+    this.heldBack = false;
     this.isPumping = false;
     this.aboveSinceMs = Number.POSITIVE_INFINITY;
     this.isOver = false;
     this.overUntilMs = Number.NEGATIVE_INFINITY;
     this.refusedAtMs = Number.NEGATIVE_INFINITY;
+    this.droppedAtMs = Number.NEGATIVE_INFINITY;
     this.serviceMs = -0;
     this.costMs = -0;
     this.rateBegun = -0;
@@ -266,7 +277,8 @@ export class Admission {
     figures.running -= 1;
     this.leaves(call.principal);
     if (isSample) {
-      const isHeldBack = this.queue.length > 0 && this.blocker === "permit";
+      const isHeldBack = this.heldBack || (this.queue.length > 0 && this.blocker === "permit");
+      this.heldBack = false;
       const tookMs = nowMs - call.admittedAtMs;
       figures.sample(tookMs, nowMs, !isHeldBack);
       this.serviceMs += ((figures.baseMs > 0 ? figures.baseMs : tookMs) - this.serviceMs) * SMOOTH;
@@ -345,13 +357,13 @@ export class Admission {
     if (this.running < this.limit.permits) this.block("turn");
     else {
       this.block("permit");
+      this.heldBack = true;
       if (this.limit.growsBlind(nowMs) && queue.length === 0) return this.begin(call, nowMs);
     }
     this.look(nowMs);
     if (this.isOver) {
-      const level = call.principal.level(this.hour);
-      if (!this.threshold.admits(call.priorityRank, level, nowMs)) return this.refuse(call, "shed", nowMs);
-      if (this.hasItsShare(call)) return this.refuse(call, "share", nowMs);
+      const why = this.unwanted(call, nowMs);
+      if (why !== undefined) return this.refuse(call, why, nowMs);
     }
     if (this.isDoomed(call, nowMs)) return this.refuse(call, "doomed", nowMs);
     if (queue.length >= this.queueMax) {
@@ -367,6 +379,17 @@ export class Admission {
     // What was refused above may have made room, and a limit that grew has.
     if (!this.isPumping && this.running < this.limit.permits && this.blocker === "permit") this.pump(nowMs);
     return QUEUED;
+  }
+
+  /** Why a call is refused when it arrives over capacity. */
+  private unwanted(call: AdmissionCall, nowMs: number): "shed" | "share" | undefined {
+    const { principal, priorityRank } = call;
+    this.demand.count(principal, nowMs);
+    // Its first attempt was refused, here or by another: first attempts are many enough. So what was put off does not keep the server over its capacity.
+    if (call.isRepeat && this.lacks[priorityRank]) return "shed";
+    const isTakenOn = this.threshold.admits(priorityRank, principal.level(this.hour), nowMs);
+    if (!isTakenOn && !this.demand.isLight(principal)) return "shed";
+    return this.hasItsShare(call) ? "share" : undefined;
   }
 
   private block(blocker: Blocker): void {
@@ -425,7 +448,7 @@ export class Admission {
       const older: AdmissionCall | undefined = call.queuePrevious;
       if (this.isInTime(call, nowMs)) {
         looked += 1;
-        const usage = call.principal.usageOf(nowMs);
+        const usage = call.principal.begunOf(nowMs);
         if (usage < least) least = usage;
       }
       call = older;
@@ -434,7 +457,7 @@ export class Admission {
     let fitting = Math.min(looked, this.fittingCalls());
     let found: AdmissionCall | undefined;
     for (let call = this.queue.newest[rank]; call !== undefined && fitting > 0; call = call.queuePrevious) {
-      if (call.principal.usageOf(nowMs) > least * FAIR_FACTOR + FAIR_SLACK) continue;
+      if (call.principal.begunOf(nowMs) > least * FAIR_FACTOR + FAIR_SLACK) continue;
       found = call;
       fitting -= 1;
     }
@@ -516,14 +539,23 @@ export class Admission {
     this.overUntilMs = nowMs;
   }
 
+  /** Those of light principals grow as old as may be: what makes others old early is not theirs. So do the last few, for a permit that is given back. */
   private dropOld(nowMs: number): void {
+    this.droppedAtMs = nowMs;
+    const spare = this.blocker === "permit" ? SPARE : 0;
+    const lightAgeMs = AGE_TARGETS * this.targetMs();
     for (let rank = 0; rank < 3; rank++) {
       const ageMaxMs = this.ageMaxMs(rank);
-      for (;;) {
-        const call = this.queue.oldest[rank];
-        if (call === undefined || nowMs < call.queuedAtMs + ageMaxMs) break;
-        this.leaveQueue(call);
-        this.refuse(call, "too-old", nowMs);
+      let call = this.queue.oldest[rank];
+      for (let kept = 0; call !== undefined && kept < KEPT_MAX && nowMs >= call.queuedAtMs + ageMaxMs; ) {
+        const newer: AdmissionCall | undefined = call.queueNext;
+        const isSpared = this.queue.length <= spare || this.demand.isLight(call.principal);
+        if (nowMs < call.queuedAtMs + lightAgeMs && isSpared) kept += 1;
+        else {
+          this.leaveQueue(call);
+          this.refuse(call, "too-old", nowMs);
+        }
+        call = newer;
       }
     }
   }
@@ -554,7 +586,8 @@ export class Admission {
       const call = this.queue.oldest[rank];
       if (call !== undefined) dueMs = Math.min(dueMs, call.queuedAtMs + this.ageMaxMs(rank));
     }
-    return dueMs;
+    // One that was passed over is looked at again, not at once.
+    return Math.max(dueMs, this.droppedAtMs + AGE_TARGETS_MIN * this.targetMs());
   }
 
   private ageMaxMs(rank: number): number {
@@ -593,7 +626,7 @@ export class Admission {
 
   private countBegun(call: AdmissionCall, nowMs: number): void {
     if (!this.isOver) return;
-    call.principal.used(nowMs);
+    call.principal.countBegun(nowMs);
     this.threshold.countBegun();
     this.rateBegun += 1;
     this.rateSpanMs += nowMs - this.rateSinceMs;

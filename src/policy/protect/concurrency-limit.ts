@@ -25,9 +25,10 @@ const NOISE_MS = 5;
 const SAMPLES_MIN = 24;
 const SAMPLES_MAX = 96;
 const SAMPLES_PER_PERMIT = 3;
-/** A window that looks slow goes on until the standard error of its mean is this small, or for so many times its samples. */
+/** A window that looks slow goes on until the standard error of its mean is this small, for so many times its samples, or so long. */
 const ERROR_MAX = 0.1;
 const LONGER = 4;
+const LONGER_MS = 250;
 const SAMPLES_FEW = 4;
 const WINDOW_MIN_MS = 1;
 const WINDOW_LONG_MS = 1_000;
@@ -59,13 +60,13 @@ const LATELY_SHARE = 0.2;
 const PROBE = 0.75;
 const PROBE_EVERY = 24;
 /** Memory of the slope per window, the spread of ln(inflight) squared that it needs, and where it says "no bottleneck". */
-const SLOPE_KEPT = 0.6;
+const SLOPE_KEPT = 0.3;
 const SPREAD_MIN = 0.02;
 const SLOPE_NONE = 0.35;
 const SLOPE_FULL = 0.75;
-const SCALE_KEPT = 0.85;
+const SCALE_KEPT = 0.9;
 const STEP_MIN = 0.05;
-const STEEP = 2;
+const STEEP = 1;
 /** What was found too much is forgotten after so long. */
 const CEILING_MS = 30_000;
 const STEP_FIRST = 0.125;
@@ -226,7 +227,6 @@ export class ConcurrencyLimit {
     const isFelt = this.heldBack * 2 >= this.samples;
     if (x < this.scale) this.scale = Math.max(1, this.scale + (x - this.scale) / 2);
     if (isFelt) this.regress(x, running);
-    if (this.scale > 1 && isFelt && this.isOfTheLimit()) this.scale = Math.max(1, this.scale * SCALE_KEPT);
     this.lastRunning = running;
     this.lastX = x;
     const slowness = x / this.scale;
@@ -240,7 +240,9 @@ export class ConcurrencyLimit {
       const working = (this.ends / elapsedMs) * (this.baseSum / this.samples) * this.scale;
       this.fall(nowMs, slowness, ((running / slowness + working) / 2) * HEADROOM + 1, running);
     } else if (isFelt && (slowness < CALM || waiting < WAITING_CALM)) {
-      this.grow(nowMs);
+      // What was taken for normal may be a queue: then more at once take longer in proportion.
+      if (this.scale > 1 && this.isOfTheLimit()) this.scale = Math.max(1, this.scale * SCALE_KEPT);
+      else this.grow(nowMs);
     } else if (!isFelt) {
       if (this.peak * UNUSED_FACTOR < this.limit) {
         this.setLimit(Math.max(LIMIT_START, this.peak * UNUSED_FACTOR, this.limit * UNUSED_KEPT));
@@ -259,7 +261,7 @@ export class ConcurrencyLimit {
 
   /** Times that vary much need more samples before a limit falls for them. */
   private wantsMore(elapsedMs: number): boolean {
-    if (this.tookSum <= this.baseSum * this.scale * CALM || elapsedMs >= WINDOW_LONG_MS) return false;
+    if (this.tookSum <= this.baseSum * this.scale * CALM || elapsedMs >= LONGER_MS) return false;
     if (this.wanted >= LONGER * this.usualSamples() || this.error() <= ERROR_MAX) return false;
     this.wanted += this.usualSamples();
     return true;
@@ -295,7 +297,7 @@ export class ConcurrencyLimit {
     return this.slopeUnder > SPREAD_MIN && this.slopeOver < this.slopeUnder * SLOPE_NONE;
   }
 
-  /** Whether more at once take longer in proportion: what was taken for normal is a queue. */
+  /** Whether more at once take longer in proportion. */
   private isOfTheLimit(): boolean {
     return this.slopeUnder > SPREAD_MIN && this.slopeOver > this.slopeUnder * SLOPE_FULL;
   }
