@@ -35,7 +35,7 @@ import type { Principal } from "./principal.ts";
 import { Demand } from "./principal.ts";
 import { PriorityThreshold } from "./priority-threshold.ts";
 import type { PriorityRank, RefusalWhy } from "./refusal.ts";
-import { pushbackMs } from "./refusal.ts";
+import { NOT_AGAIN, pushbackMs } from "./refusal.ts";
 import { WaitingQueue } from "./waiting-queue.ts";
 
 /** How much a server takes on. */
@@ -81,7 +81,10 @@ export interface AdmissionCall {
   readonly handlerFigures: HandlerFigures;
   /** A call that waited begins now. May call {@link Admission.ended} before it returns. Must not throw. */
   admitted(nowMs: number): void;
-  /** It does not begin. Called within `offer` (which then returns REFUSED) or later. `retryAfterMs` is the pushback, -1 for a repeat. Must not throw. */
+  /**
+   * It does not begin. Called within `offer` (which then returns REFUSED) or later. `retryAfterMs` is the pushback, -1 for a repeat and for
+   * what has no time left. Must not throw.
+   */
   refused(why: RefusalWhy, retryAfterMs: number, nowMs: number): void;
 
   /** OUTSIDE, WAITING or RUNNING; at first OUTSIDE. */
@@ -310,8 +313,8 @@ export class Admission {
   }
 
   /** Whether the server is over its capacity: it refuses. */
-  get isOverCapacity(): boolean {
-    return this.isOver;
+  isOverCapacity(nowMs: number): boolean {
+    return this.isOver && (this.queue.length > 0 || nowMs < this.refusedAtMs + this.intervalMs());
   }
 
   /** What is so now. */
@@ -321,7 +324,7 @@ export class Admission {
       permits: this.limit.permits,
       running: this.running,
       waiting: [critical, normal, sheddable],
-      isOverCapacity: this.isOver,
+      isOverCapacity: this.isOverCapacity(nowMs),
       admitted: this.admittedCount,
       refused: { ...this.refusedCount },
       oldestWaitMs: this.queue.length === 0 ? 0 : nowMs - this.queue.oldestAtMs(),
@@ -609,19 +612,23 @@ export class Admission {
     this.rateRefused += 1;
     this.refusedAtMs = nowMs;
     const rank = call.priorityRank;
-    if (why !== "expired" && why !== "doomed") {
+    const isLack = why !== "expired" && why !== "doomed";
+    if (isLack) {
       this.lackOf[rank] = (this.lackOf[rank] as number) + 1;
       if ((this.lackOf[rank] as number) > this.rateBegun * LACK_SHARE) this.lacks[rank] = true;
     }
     if (why === "too-old" || why === "displaced") {
       this.staleOf[rank] = (this.staleOf[rank] as number) + 1;
     }
-    const drainMs =
-      this.rateBegun > 0
-        ? (this.queue.length * this.rateSpanMs + this.rateRefused * this.rateSpanMs) / this.rateBegun
-        : 0;
-    call.refused(why, pushbackMs(drainMs, call.isRepeat, this.random), nowMs);
+    call.refused(why, isLack ? this.pushback(call) : NOT_AGAIN, nowMs);
     return REFUSED;
+  }
+
+  /** By how long the server would take for all that it was asked of late. */
+  private pushback(call: AdmissionCall): number {
+    const asked = this.queue.length + this.rateRefused;
+    const drainMs = this.rateBegun > 0 ? (asked * this.rateSpanMs) / this.rateBegun : 0;
+    return pushbackMs(drainMs, call.isRepeat, this.random);
   }
 
   private countBegun(call: AdmissionCall, nowMs: number): void {

@@ -159,7 +159,14 @@ export class ConcurrencyLimit {
    * @param admittedAtMs when it began. @param baseMs what its method takes when not held up, NaN if that is not known. @param runningThen how many
    * ran when it had begun, it included: those are the ones that it waited for. @param running how many ran until now. @param isHeldBack whether a call waits because of this limit.
    */
-  sample(nowMs: number, admittedAtMs: number, baseMs: number, runningThen: number, running: number, isHeldBack: boolean): void {
+  sample(
+    nowMs: number,
+    admittedAtMs: number,
+    baseMs: number,
+    runningThen: number,
+    running: number,
+    isHeldBack: boolean,
+  ): void {
     this.ends += 1;
     if (running > this.peak) this.peak = running;
     const age = nowMs - admittedAtMs;

@@ -127,7 +127,8 @@ export class HandlerFigures {
     }
     this.bestDue = BEST_EVERY;
     this.bestUntilMs = oldestMs + FRESH_MS;
-    this.bestMs = count < RECENT_MIN ? 0 : (SCRATCH.subarray(0, count).sort()[Math.floor(count * BEST_SHARE)] as number);
+    this.bestMs =
+      count < RECENT_MIN ? 0 : (SCRATCH.subarray(0, count).sort()[Math.floor(count * BEST_SHARE)] as number);
     return this.bestMs;
   }
 
@@ -141,7 +142,8 @@ export class HandlerFigures {
       if (this.batches === 1) this.baseMs = mean;
       else if (this.batches <= BATCHES_FIRST) this.baseMs += (mean - this.baseMs) / this.batches;
       else if (likelyMax < this.baseMs) this.baseMs = likelyMax;
-      else if (mayRise && mean > this.baseMs && elapsedMs > 0) this.baseMs += (mean - this.baseMs) * Math.min(1, elapsedMs / RISE_MS);
+      else if (mayRise && mean > this.baseMs && elapsedMs > 0)
+        this.baseMs += (mean - this.baseMs) * Math.min(1, elapsedMs / RISE_MS);
     }
     this.batchSum = 0;
     this.batchSquares = 0;

@@ -7,7 +7,14 @@ import { seededRandom } from "../../world/seeded-random.ts";
 import { HandlerFigures } from "./handler-figures.ts";
 import { Principal, Principals } from "./principal.ts";
 import { exponential, LoopServer, ModelCall, PooledServer, poisson } from "./testdata/overloaded-server.ts";
-import { goodputBins, type Handler, isAnswered, metastable, played, tookQuantile } from "./testdata/overload-scenarios.ts";
+import {
+  goodputBins,
+  type Handler,
+  isAnswered,
+  metastable,
+  played,
+  tookQuantile,
+} from "./testdata/overload-scenarios.ts";
 
 const SEEDS = Array.from({ length: 50 }, (_, index) => index + 1);
 const STEP_MS = 2_000;
@@ -34,7 +41,7 @@ describe("a step to 1.4 times the capacity", () => {
       const bins = goodputBins(runs, { ...facts, binMs, bins: Math.floor(400 / binMs) });
       const mean = bins.reduce((sum, bin) => sum + bin, 0) / bins.length;
       assert.ok(mean >= 0.96 * capacity, `mean ${mean}`);
-      assert.ok(Math.min(...bins) >= 0.94 * capacity, `${bins}`);
+      assert.ok(Math.min(...bins) >= 0.94 * capacity, bins.join());
       const before = runs.flat().filter((call) => call.sentAtMs < STEP_MS);
       const refused = before.filter((call) => !isAnswered(call)).length;
       assert.ok(refused <= beforeRefusedMax * before.length, `${refused} of ${before.length}`);
@@ -81,7 +88,9 @@ describe("sheddable calls times twelve", () => {
           },
         });
         const share = (rank: number, fromMs: number, toMs: number): number => {
-          const some = calls.filter((call) => call.priorityRank === rank && call.sentAtMs >= fromMs && call.sentAtMs < toMs);
+          const some = calls.filter(
+            (call) => call.priorityRank === rank && call.sentAtMs >= fromMs && call.sentAtMs < toMs,
+          );
           return some.filter(isAnswered).length / some.length;
         };
         assert.ok(share(0, 3_000, 13_000) >= 0.999, `during ${share(0, 3_000, 13_000)}`);
@@ -186,7 +195,10 @@ describe("what is not overload", () => {
       server.play(poisson(random, 12_000, () => 1, make));
       const refused = calls.filter((call) => !isAnswered(call));
       // To find out that fewer at once take as long, it has to let fewer run for some windows of 200 ms.
-      assert.ok(refused.every(({ sentAtMs }) => sentAtMs > 4_000 && sentAtMs < 7_000), `${refused.at(-1)?.sentAtMs}`);
+      assert.ok(
+        refused.every(({ sentAtMs }) => sentAtMs > 4_000 && sentAtMs < 7_000),
+        `${refused.at(-1)?.sentAtMs}`,
+      );
       assert.ok(refused.length < 1_500, `${refused.length}`);
     });
   }
@@ -220,7 +232,7 @@ describe("fairness over capacity", () => {
       const [offered = 0, answered = 0] = counts.others;
       assert.ok(answered / offered > 0.95, `others ${answered} of ${offered}`);
       // The hog has what the others leave.
-      assert.ok((counts.hog[1] ?? 0) > 0.35 * 9_000, `hog ${counts.hog}`);
+      assert.ok((counts.hog[1] ?? 0) > 0.35 * 9_000, `hog ${counts.hog.join()}`);
     });
   }
 });
