@@ -414,7 +414,11 @@ describe("whatever happens", () => {
             for (const call of calls)
               if (call.admissionState === RUNNING && rank > 0) admission.ended(call, nowMs, !isRepeat);
           if (act === "withdraw" && some !== undefined) admission.withdraw(some);
-          if (act === "drain") admission.drainTurn(nowMs);
+          if (act === "drain") {
+            admission.drainTurn(nowMs);
+            // Else a server would wake without end.
+            assert.ok(admission.nextDueMs > nowMs || admission.isTurnDue, `${admission.nextDueMs} at ${nowMs}`);
+          }
           const { running, waiting } = admission.snapshot(nowMs);
           assert.equal(running, calls.filter(({ admissionState }) => admissionState === RUNNING).length);
           assert.equal(

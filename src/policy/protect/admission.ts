@@ -15,15 +15,16 @@
  * begin is timed once in sixteen calls, and for the rest no clock is read.
  *
  * Over capacity is what CoDel (Nichols and Jacobson 2012) calls so: the oldest call has waited longer than a target for a whole interval.
- * A burst is none of that: it waits, first come first served. While it lasts
- * - the newest begins first (Facebook's adaptive LIFO, "Fail at Scale", 2015): the old have the least time left,
- * - who has waited too long is refused, and who would be doomed,
- * - among the newest of a priority the one begins whose principal has had the least of late, and who holds more than its share waits no more,
- * - what is beyond the threshold of priorities and levels is refused when it arrives ({@link PriorityThreshold}).
+ * A burst is none of that: it waits, first come first served. While it lasts, for each priority that lacks capacity
+ * - the newest begins first (Facebook's adaptive LIFO, "Fail at Scale", 2015): the old have the least time left;
+ * - who has waited too long is refused. The more calls come for each that begins the sooner that is, for then there is always a newer one;
+ * - among the newest the one begins whose principal has had the least of late, and who holds more than its share waits no more;
+ * - what is beyond the threshold of levels is refused when it arrives ({@link PriorityThreshold}), and so is what was refused before.
+ * Who asks for much less than is typical ({@link Demand}) is no reason for any of it: it may wait as long as may be, and its level does not count.
  * Critical calls always begin before normal ones, those before sheddable ones.
  *
- * The target is twice what a handler takes, or keeps the loop for; the age two and a half targets: so an answer that
- * waited takes at most some six times of one that did not, and work that nobody waits for any more is not begun.
+ * The target is twice what a handler takes, or keeps the loop for, and no call waits for more than four targets: so an answer that
+ * waited takes at most some nine times of one that did not, and work that nobody waits for any more is not begun.
  */
 import type { Options } from "../../call/options.ts";
 import { booleanOption, numberOption, resolveOptions } from "../../call/options.ts";
@@ -72,6 +73,7 @@ export const RUNNING = 2;
 /** What the server's call object offers; the fields under the line are admission's own. */
 export interface AdmissionCall {
   readonly priorityRank: PriorityRank;
+  /** From {@link Principals}; for callers without a name one for each connection, else they all are one. */
   readonly principal: Principal;
   /** Whether it was sent before: its refusal is final. */
   readonly isRepeat: boolean;
@@ -145,7 +147,7 @@ type Blocker = "turn" | "permit";
 
 /** Decides for all calls of a server. Throws for options that are out of range or unknown. */
 export class Admission {
-  /** The hour of wall time, whole: levels change with it. The server sets it. */
+  /** Whole hours of wall time since the epoch, set by the server: levels change with it, and are the same on all servers. Default 0. */
   hour: number;
   /** Whether the server is to call {@link drainTurn} in the next turn of its loop, after what arrived was read. */
   isTurnDue: boolean;
@@ -268,8 +270,9 @@ export class Admission {
   }
 
   /**
-   * A call that was admitted has ended, or no longer counts (a stream that has begun to reply may leave here, and is then no sample).
-   * `isSample` says whether its time is that of its handler: it was not cancelled, refused further down, or a stream. Others may begin.
+   * The handler of a call that was admitted has ended, or no longer counts: a stream may leave here when it has begun to reply. Others may begin.
+   * `isSample` says whether its time is what its handler takes. Of a stream it is not, nor of a handler that stopped because its call was cancelled; of one that
+   * went on though nobody waits for it any more it is, else the worst times would be the ones that are never seen.
    */
   ended(call: AdmissionCall, nowMs: number, isSample: boolean): void {
     if (call.admissionState !== RUNNING) return;
