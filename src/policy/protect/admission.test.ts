@@ -241,6 +241,17 @@ describe("time that is over", () => {
     assert.equal(free.offer(new Call(figures, { deadlineMs: 60 }), 40), ADMITTED);
   });
 
+  it("a handler that never runs beside another, for it keeps the loop, is doomed as well", () => {
+    const { admission, figures: other } = full();
+    const figures = heavyFigures();
+    for (let i = 0; i < 32; i++) figures.sample(50, i, true);
+    figures.began(100);
+    figures.running -= 1;
+    assert.equal(admission.offer(new Call(figures, { deadlineMs: 140 }), 101), REFUSED);
+    assert.equal(admission.offer(new Call(figures, { deadlineMs: 240 }), 200), QUEUED);
+    assert.equal(other.running, 1);
+  });
+
   it("a doomed latch cannot happen: with none of the method running one passes, and old samples doom nobody", () => {
     const { admission, figures: other } = full();
     const figures = new HandlerFigures();
@@ -319,6 +330,24 @@ describe("over the capacity", () => {
       admission.drainTurn(nowMs);
     }
     assert.deepEqual(call.heard, ["too-old"]);
+  });
+});
+
+describe("what a refusal sets off", () => {
+  it("may take every other call out, or offer a new one", () => {
+    const { admission, figures } = full();
+    const calls = Array.from({ length: 10 }, () => new Call(figures, { deadlineMs: 50 }));
+    for (const call of calls) {
+      call.refused = (why) => {
+        call.heard.push(why);
+        for (const other of calls) admission.withdraw(other);
+        admission.offer(new Call(figures), 60);
+      };
+      admission.offer(call, 1);
+    }
+    for (let nowMs = 60; nowMs < 500; nowMs += 20) admission.drainTurn(nowMs);
+    assert.equal(calls.filter(({ heard }) => heard.length > 0).length, 1);
+    assert.ok(calls.every(({ admissionState }) => admissionState === OUTSIDE));
   });
 });
 

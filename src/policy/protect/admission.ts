@@ -344,7 +344,7 @@ export class Admission {
     const figures = call.handlerFigures;
     call.admissionState = RUNNING;
     call.admittedAtMs = nowMs;
-    figures.began();
+    figures.began(nowMs);
     call.runningThen = ++this.running;
     this.admittedCount += 1;
     if (figures.costMs >= HEAVY_MS) {
@@ -451,6 +451,8 @@ export class Admission {
     let least = Number.POSITIVE_INFINITY;
     let looked = 0;
     for (let call = this.queue.newest[rank]; call !== undefined && looked < FAIR_AMONG; ) {
+      // What a refusal sets off may take any other call out: then the rest is looked at next time.
+      if (call.admissionState !== WAITING) break;
       const older: AdmissionCall | undefined = call.queuePrevious;
       if (this.isInTime(call, nowMs)) {
         looked += 1;
@@ -485,11 +487,11 @@ export class Admission {
     return false;
   }
 
-  /** Whether what remains would not do even at the method's best. While no call of the method runs, one passes: else nobody would learn that it got better. */
+  /** Whether what remains would not do even at the method's best. One passes when none has begun for a while: else nobody would learn that it got better. */
   private isDoomed(call: AdmissionCall, nowMs: number): boolean {
+    if (call.deadlineMs === Number.POSITIVE_INFINITY) return false;
     const figures = call.handlerFigures;
-    if (call.deadlineMs === Number.POSITIVE_INFINITY || figures.running === 0) return false;
-    return call.deadlineMs - nowMs < figures.best(nowMs);
+    return call.deadlineMs - nowMs < figures.best(nowMs) && !figures.mayTry(nowMs);
   }
 
   /**
@@ -554,6 +556,7 @@ export class Admission {
       const ageMaxMs = this.ageMaxMs(rank);
       let call = this.queue.oldest[rank];
       for (let kept = 0; call !== undefined && kept < KEPT_MAX && nowMs >= call.queuedAtMs + ageMaxMs; ) {
+        if (call.admissionState !== WAITING) break;
         const newer: AdmissionCall | undefined = call.queueNext;
         const isSpared = this.queue.length <= spare || this.demand.isLight(call.principal);
         if (nowMs < call.queuedAtMs + lightAgeMs && isSpared) kept += 1;

@@ -79,7 +79,7 @@ describe("how long a begin keeps the loop", () => {
         timed += 1;
         figures.timed(0.01);
       }
-      figures.began();
+      figures.began(i);
     }
     assert.equal(timed, 10);
     assert.equal(figures.isHeavy, false);
@@ -92,7 +92,7 @@ describe("how long a begin keeps the loop", () => {
     assert.ok(figures.isHeavy);
     for (let i = 0; i < 20; i++) {
       assert.ok(figures.isTimed);
-      figures.began();
+      figures.began(i);
     }
   });
 
