@@ -32,6 +32,7 @@ import type { Random } from "../../world/random.ts";
 import { ConcurrencyLimit } from "./concurrency-limit.ts";
 import type { HandlerFigures } from "./handler-figures.ts";
 import { HEAVY_MS } from "./handler-figures.ts";
+import { AGE_TARGETS_MAX, AGE_TARGETS_MIN, OverCapacity } from "./over-capacity.ts";
 import type { Principal } from "./principal.ts";
 import { Demand } from "./principal.ts";
 import { PriorityThreshold } from "./priority-threshold.ts";
@@ -115,31 +116,19 @@ const TURN_TARGET_MIN_MS = 2;
 const PERMIT_TARGET_MIN_MS = 10;
 const TARGET_MAX_MS = 400;
 const TARGET_FACTOR = 2;
-const AGE_TARGETS = 4;
-/** And this many divided by the square of how many calls come for each that begins, but not under the least: a younger one is there, bar bad luck. */
-const AGE_NEWER = 6;
-const AGE_TARGETS_MIN = 0.25;
-/** The interval is four targets and at least so long; it is shorter when the last time over capacity is not long ago, as CoDel's is. */
-const INTERVAL_TARGETS = 4;
-const INTERVAL_MIN_MS = 30;
-const INTERVAL_AGAIN_SHARE = 0.25;
-const AGAIN_MS = 100;
 /** So many of the newest are looked at for the one whose principal has had the least. */
 const FAIR_AMONG = 16;
 /** Usage that is within this of the least is alike: to choose among equals is not worth the wait of the newest. */
 const FAIR_FACTOR = 2;
 const FAIR_SLACK = 2;
+/** The last that wait for a permit are spared, so that one that is given back finds somebody. */
 const SPARE = 2;
 /** So many old calls of light principals are passed over at once. */
 const KEPT_MAX = 32;
 /** A principal may hold twice its fair share, and two calls at least: who gets the permits is decided by what each has had. */
 const SHARE_FACTOR = 2;
 const SHARE_MIN = 2;
-/** A priority is short of capacity when so many of it and of better ones are refused for each that begins: below, the oldest of it goes first. */
-const LACK_SHARE = 0.05;
-/** Begun and refused calls are counted over about so long. */
-const RATE_MS = 100;
-const RATE_KEPT = 0.5;
+/** The share of a new sample in what handlers take and cost, over all methods. */
 const SMOOTH = 0.05;
 
 /** Why the calls in the queue cannot begin. */
@@ -167,27 +156,12 @@ export class Admission {
   /** Whether a call had to wait for a permit since the last one ended. */
   private heldBack: boolean;
   private isPumping: boolean;
-  /** Since when the oldest has waited for longer than the target, and when the last time over capacity ended. */
-  private aboveSinceMs: number;
-  private isOver: boolean;
-  private overUntilMs: number;
-  private refusedAtMs: number;
+  private readonly capacity: OverCapacity;
+  /** When the old were dropped last. */
   private droppedAtMs: number;
   /** What handlers take, and what heavy ones cost, over all methods. */
   private serviceMs: number;
   private costMs: number;
-  /** Calls begun from the queue, and refused, and since when; the last counts are kept by half. */
-  private rateBegun: number;
-  private rateRefused: number;
-  /** By rank: those begun from the queue, and those refused after they had waited. */
-  private readonly begunOf: Float64Array;
-  private readonly staleOf: Float64Array;
-  /** By rank: all that were refused for want of capacity; and whether, with better ones, they are more than a few. */
-  private readonly lackOf: Float64Array;
-  private readonly lacks: boolean[];
-  private rateSpanMs: number;
-  private rateSinceMs: number;
-  private readonly ageTargets: Float64Array;
   private admittedCount: number;
   private readonly refusedCount: Record<RefusalWhy, number>;
 
@@ -208,22 +182,10 @@ export class Admission {
     this.blocker = "permit";
     this.heldBack = false;
     this.isPumping = false;
-    this.aboveSinceMs = Number.POSITIVE_INFINITY;
-    this.isOver = false;
-    this.overUntilMs = Number.NEGATIVE_INFINITY;
-    this.refusedAtMs = Number.NEGATIVE_INFINITY;
+    this.capacity = new OverCapacity();
     this.droppedAtMs = Number.NEGATIVE_INFINITY;
     this.serviceMs = -0;
     this.costMs = -0;
-    this.rateBegun = -0;
-    this.rateRefused = -0;
-    this.begunOf = new Float64Array(3);
-    this.staleOf = new Float64Array(3);
-    this.lackOf = new Float64Array(3);
-    this.lacks = [false, false, false];
-    this.rateSpanMs = -0;
-    this.rateSinceMs = Number.NEGATIVE_INFINITY;
-    this.ageTargets = new Float64Array(3).fill(AGE_TARGETS);
     this.admittedCount = 0;
     this.refusedCount = {
       "queue-full": 0,
@@ -309,15 +271,15 @@ export class Admission {
   /** When {@link drainTurn} must be called though nothing arrives or ends; Infinity for never. Read it after every call of the methods above. */
   get nextDueMs(): number {
     if (this.queue.length === 0) return Number.POSITIVE_INFINITY;
-    let dueMs = this.aboveSinceMs + this.intervalMs();
-    if (this.isOver) dueMs = this.ageDueMs();
-    else if (this.aboveSinceMs === Number.POSITIVE_INFINITY) dueMs = this.queue.oldestAtMs() + this.targetMs();
+    const dueMs = this.capacity.isOver
+      ? this.ageDueMs()
+      : this.capacity.lookDueMs(this.queue.oldestAtMs(), this.targetMs());
     return this.blocker === "permit" ? Math.min(dueMs, this.limit.blindDueMs) : dueMs;
   }
 
   /** Whether the server is over its capacity: it refuses. */
   isOverCapacity(nowMs: number): boolean {
-    return this.isOver && (this.queue.length > 0 || nowMs < this.refusedAtMs + this.intervalMs());
+    return this.capacity.isOver && (this.queue.length > 0 || this.capacity.isRefusing(this.targetMs(), nowMs));
   }
 
   /** What is so now. */
@@ -367,7 +329,7 @@ export class Admission {
       if (this.limit.growsBlind(nowMs) && queue.length === 0) return this.begin(call, nowMs);
     }
     this.look(nowMs);
-    if (this.isOver) {
+    if (this.capacity.isOver) {
       const why = this.unwanted(call, nowMs);
       if (why !== undefined) return this.refuse(call, why, nowMs);
     }
@@ -392,7 +354,7 @@ export class Admission {
     const { principal, priorityRank } = call;
     this.demand.count(principal, nowMs);
     // Its first attempt was refused, here or by another: first attempts are many enough. So what was put off does not keep the server over its capacity.
-    if (call.isRepeat && this.lacks[priorityRank]) return "shed";
+    if (call.isRepeat && this.capacity.lacks[priorityRank]) return "shed";
     const isTakenOn = this.threshold.admits(priorityRank, principal.level(this.hour), nowMs);
     if (!isTakenOn && !this.demand.isLight(principal)) return "shed";
     return this.hasItsShare(call) ? "share" : undefined;
@@ -407,7 +369,7 @@ export class Admission {
     if (this.isPumping) return;
     this.isPumping = true;
     this.look(nowMs);
-    if (this.isOver) this.dropOld(nowMs);
+    if (this.capacity.isOver) this.dropOld(nowMs);
     const { queue } = this;
     while (queue.length > 0) {
       if (this.running >= this.limit.permits && !this.limit.growsBlind(nowMs)) {
@@ -426,14 +388,15 @@ export class Admission {
       this.run(call, nowMs);
       call.admitted(nowMs);
     }
-    if (queue.length === 0) this.calm(nowMs);
+    if (queue.length === 0) this.capacity.calm(this.targetMs(), nowMs);
     this.isPumping = false;
   }
 
   /** The call that begins next, of the best priority that waits. Those that it meets whose time is over are refused. */
   private best(nowMs: number): AdmissionCall | undefined {
     for (let rank = 0; rank < 3; rank++) {
-      const found = this.isOver && this.lacks[rank] ? this.fairest(rank, nowMs) : this.first(rank, nowMs);
+      const found =
+        this.capacity.isOver && this.capacity.lacks[rank] ? this.fairest(rank, nowMs) : this.first(rank, nowMs);
       if (found !== undefined) return found;
     }
     return undefined;
@@ -503,8 +466,9 @@ export class Admission {
     // Its critical calls are not refused for what else it asks.
     if (call.priorityRank === 0) return false;
     const others = principal.held > 0 ? this.holders : this.holders + 1;
-    if (others < 2 || this.rateSpanMs === 0) return false;
-    const room = (this.rateBegun / this.rateSpanMs) * this.ageMaxMs(call.priorityRank);
+    const begunPerMs = this.capacity.begunPerMs();
+    if (others < 2 || begunPerMs === 0) return false;
+    const room = begunPerMs * this.capacity.ageMaxMs(call.priorityRank, this.targetMs());
     let ahead = 0;
     for (let rank = 0; rank <= call.priorityRank; rank++) ahead += this.queue.lengths[rank] as number;
     if (ahead * 2 < room) return false;
@@ -514,46 +478,16 @@ export class Admission {
 
   /** Decides whether the server is over its capacity. */
   private look(nowMs: number): void {
-    if (this.isOver) {
-      if (this.queue.length === 0) this.calm(nowMs);
-      return;
-    }
-    if (nowMs < this.queue.oldestAtMs() + this.targetMs()) {
-      this.aboveSinceMs = Number.POSITIVE_INFINITY;
-      return;
-    }
-    if (this.aboveSinceMs === Number.POSITIVE_INFINITY) this.aboveSinceMs = nowMs;
-    if (nowMs < this.aboveSinceMs + this.intervalMs()) return;
-    this.isOver = true;
-    if (!this.isAgain()) {
-      this.threshold.reset(nowMs);
-      this.rateBegun = 0;
-      this.rateRefused = 0;
-      this.begunOf.fill(0);
-      this.staleOf.fill(0);
-      this.lackOf.fill(0);
-      this.lacks.fill(false);
-      this.ageTargets.fill(AGE_TARGETS);
-      this.rateSpanMs = 0;
-    }
-    this.rateSinceMs = nowMs;
-  }
-
-  /** Nothing waits. Over capacity a queue runs dry now and then by chance: it is over when nothing was refused for an interval either. */
-  private calm(nowMs: number): void {
-    this.aboveSinceMs = Number.POSITIVE_INFINITY;
-    if (!this.isOver || nowMs < this.refusedAtMs + this.intervalMs()) return;
-    this.isOver = false;
-    this.overUntilMs = nowMs;
+    if (this.capacity.look(this.queue.oldestAtMs(), this.targetMs(), nowMs)) this.threshold.reset(nowMs);
   }
 
   /** Those of light principals grow as old as may be: what makes others old early is not theirs. So do the last few, for a permit that is given back. */
   private dropOld(nowMs: number): void {
     this.droppedAtMs = nowMs;
     const spare = this.blocker === "permit" ? SPARE : 0;
-    const lightAgeMs = AGE_TARGETS * this.targetMs();
+    const lightAgeMs = AGE_TARGETS_MAX * this.targetMs();
     for (let rank = 0; rank < 3; rank++) {
-      const ageMaxMs = this.ageMaxMs(rank);
+      const ageMaxMs = this.capacity.ageMaxMs(rank, this.targetMs());
       let call = this.queue.oldest[rank];
       for (let kept = 0; call !== undefined && kept < KEPT_MAX && nowMs >= call.queuedAtMs + ageMaxMs; ) {
         if (call.admissionState !== WAITING) break;
@@ -577,30 +511,14 @@ export class Admission {
     return target < TARGET_MAX_MS ? target : TARGET_MAX_MS;
   }
 
-  /** For how long the oldest must have been above the target. */
-  private intervalMs(): number {
-    const intervalMs = Math.max(INTERVAL_MIN_MS, INTERVAL_TARGETS * this.targetMs());
-    return this.isAgain() ? intervalMs * INTERVAL_AGAIN_SHARE : intervalMs;
-  }
-
-  /** Whether the server was over its capacity shortly before the oldest had waited too long. */
-  private isAgain(): boolean {
-    return this.aboveSinceMs < this.overUntilMs + AGAIN_MS;
-  }
-
-  /** The more there is that is newer, the sooner a call is too old. */
   private ageDueMs(): number {
     let dueMs = Number.POSITIVE_INFINITY;
     for (let rank = 0; rank < 3; rank++) {
       const call = this.queue.oldest[rank];
-      if (call !== undefined) dueMs = Math.min(dueMs, call.queuedAtMs + this.ageMaxMs(rank));
+      if (call !== undefined) dueMs = Math.min(dueMs, call.queuedAtMs + this.capacity.ageMaxMs(rank, this.targetMs()));
     }
     // One that was passed over is looked at again, not at once.
     return Math.max(dueMs, this.droppedAtMs + AGE_TARGETS_MIN * this.targetMs());
-  }
-
-  private ageMaxMs(rank: number): number {
-    return (this.ageTargets[rank] as number) * this.targetMs();
   }
 
   private leaveQueue(call: AdmissionCall): void {
@@ -615,60 +533,21 @@ export class Admission {
 
   private refuse(call: AdmissionCall, why: RefusalWhy, nowMs: number): typeof REFUSED {
     this.refusedCount[why] += 1;
-    this.rateRefused += 1;
-    this.refusedAtMs = nowMs;
-    const rank = call.priorityRank;
+    this.capacity.countRefused(call.priorityRank, why, nowMs);
     const isLack = why !== "expired" && why !== "doomed";
-    if (isLack) {
-      this.lackOf[rank] = (this.lackOf[rank] as number) + 1;
-      if ((this.lackOf[rank] as number) > this.rateBegun * LACK_SHARE) this.lacks[rank] = true;
-    }
-    if (why === "too-old" || why === "displaced") {
-      this.staleOf[rank] = (this.staleOf[rank] as number) + 1;
-    }
     call.refused(why, isLack ? this.pushback(call) : NOT_AGAIN, nowMs);
     return REFUSED;
   }
 
   /** By how long the server would take for all that it was asked of late. */
   private pushback(call: AdmissionCall): number {
-    const asked = this.queue.length + this.rateRefused;
-    const drainMs = this.rateBegun > 0 ? (asked * this.rateSpanMs) / this.rateBegun : 0;
-    return pushbackMs(drainMs, call.isRepeat, this.random);
+    return pushbackMs(this.capacity.drainMs(this.queue.length), call.isRepeat, this.random);
   }
 
   private countBegun(call: AdmissionCall, nowMs: number): void {
-    if (!this.isOver) return;
+    if (!this.capacity.isOver) return;
     call.principal.countBegun(nowMs);
     this.threshold.countBegun();
-    this.rateBegun += 1;
-    this.rateSpanMs += nowMs - this.rateSinceMs;
-    this.rateSinceMs = nowMs;
-    this.begunOf[call.priorityRank] = (this.begunOf[call.priorityRank] as number) + 1;
-    this.setAges();
-    if (this.rateSpanMs < RATE_MS) return;
-    this.rateBegun *= RATE_KEPT;
-    this.rateRefused *= RATE_KEPT;
-    this.rateSpanMs *= RATE_KEPT;
-    for (let rank = 0; rank < 3; rank++) {
-      this.begunOf[rank] = (this.begunOf[rank] as number) * RATE_KEPT;
-      this.staleOf[rank] = (this.staleOf[rank] as number) * RATE_KEPT;
-      this.lackOf[rank] = (this.lackOf[rank] as number) * RATE_KEPT;
-    }
-  }
-
-  /** For each priority, by how many of it and of better ones come for each that begins. */
-  private setAges(): void {
-    let begun = 0;
-    let comes = 0;
-    let lack = 0;
-    for (let rank = 0; rank < 3; rank++) {
-      lack += this.lackOf[rank] as number;
-      begun += this.begunOf[rank] as number;
-      comes += (this.begunOf[rank] as number) + (this.staleOf[rank] as number);
-      const targets = begun === 0 ? AGE_TARGETS : (AGE_NEWER * begun * begun) / (comes * comes);
-      this.lacks[rank] = lack > LACK_SHARE * begun;
-      this.ageTargets[rank] = Math.max(AGE_TARGETS_MIN, Math.min(AGE_TARGETS, targets));
-    }
+    this.capacity.countBegun(call.priorityRank, nowMs);
   }
 }
