@@ -546,7 +546,8 @@ export class Admission {
 
   private countBegun(call: AdmissionCall, nowMs: number): void {
     if (!this.capacity.isOver) return;
-    call.principal.countBegun(nowMs);
+    const { baseMs } = call.handlerFigures;
+    call.principal.countBegun(nowMs, baseMs > 0 && this.serviceMs > 0 ? baseMs / this.serviceMs : 1);
     this.threshold.countBegun();
     this.capacity.countBegun(call.priorityRank, nowMs);
   }

@@ -95,16 +95,19 @@ describe("the concurrency limit", () => {
     assert.ok(Math.min(...permits.slice(150)) >= 700, permits.slice(150).join());
   });
 
-  it("grows before there is an answer, while calls are held back and no bottleneck is known", () => {
-    const limit = new ConcurrencyLimit(1_000, true);
-    assert.equal(limit.growsBlind(0), false);
-    const permits: number[] = [];
-    for (let nowMs = 1; nowMs <= 40; nowMs++) {
-      limit.growsBlind(nowMs);
-      permits.push(limit.permits);
-    }
-    assert.ok(limit.permits >= 512, permits.join());
-    assert.deepEqual(permits.slice(0, 8), [8, 8, 8, 16, 16, 16, 16, 32]);
+  it("grows before there is an answer when demand is sudden, a little at first, while it knows nothing yet", () => {
+    const grown = (limit: ConcurrencyLimit, fromMs: number): number[] =>
+      Array.from({ length: 100 }, (_, ms) => {
+        limit.growsBlind(fromMs + ms);
+        return limit.permits;
+      });
+    const cold = new ConcurrencyLimit(1_000, true);
+    assert.deepEqual(grown(cold, 0).slice(0, 12), [8, 8, 8, 8, 16, 16, 16, 16, 32, 32, 32, 32]);
+    assert.equal(cold.permits, 32);
+    const warm = new ConcurrencyLimit(1_000, true);
+    const { nowMs } = driven(warm, { steps: 40, baseMs: 50, demand: 5, tookMs: () => 50 });
+    const permits = grown(warm, nowMs);
+    assert.ok((permits[99] as number) >= 512, permits.join());
   });
 
   it("does not grow blindly against what it sees: answers that are slow, or a bottleneck that was met", () => {

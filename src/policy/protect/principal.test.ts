@@ -73,7 +73,7 @@ describe("demand", () => {
     const shed = new Principal("shed");
     for (let ms = 0; ms < 1_000; ms++) {
       demand.count(served, ms);
-      served.countBegun(ms);
+      served.countBegun(ms, 1);
       demand.count(shed, ms);
     }
     assert.ok(served.begunOf(1_000) > 500);

@@ -44,13 +44,13 @@ export class Principal {
     return this.levelNow;
   }
 
-  /** A call was begun while others had to wait. */
-  countBegun(nowMs: number): void {
-    this.begun = this.begunOf(nowMs) + 1;
+  /** A call was begun while others had to wait; `weight` is what such a call takes, as a multiple of what calls take. */
+  countBegun(nowMs: number, weight: number): void {
+    this.begun = this.begunOf(nowMs) + weight;
     this.begunAtMs = nowMs;
   }
 
-  /** Calls begun during the last second or so while others had to wait. */
+  /** The weight of the calls begun during the last second or so while others had to wait. */
   begunOf(nowMs: number): number {
     return this.begun === 0 ? 0 : this.begun * Math.exp((this.begunAtMs - nowMs) / MEMORY_MS);
   }
