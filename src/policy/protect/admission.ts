@@ -15,15 +15,16 @@
  * begin is timed once in sixteen calls, and for the rest no clock is read.
  *
  * Over capacity is what CoDel (Nichols and Jacobson 2012) calls so: the oldest call has waited longer than a target for a whole interval.
- * A burst is none of that: it waits, first come first served. While it lasts
- * - the newest begins first (Facebook's adaptive LIFO, "Fail at Scale", 2015): the old have the least time left,
- * - who has waited too long is refused, and who would be doomed,
- * - among the newest of a priority the one begins whose principal has had the least of late, and who holds more than its share waits no more,
- * - what is beyond the threshold of priorities and levels is refused when it arrives ({@link PriorityThreshold}).
+ * A burst is none of that: it waits, first come first served. While it lasts, for each priority that lacks capacity
+ * - the newest begins first (Facebook's adaptive LIFO, "Fail at Scale", 2015): the old have the least time left;
+ * - who has waited too long is refused. The more calls come for each that begins the sooner that is, for then there is always a newer one;
+ * - among the newest the one begins whose principal has had the least of late, and who holds more than its share waits no more;
+ * - what is beyond the threshold of levels is refused when it arrives ({@link PriorityThreshold}), and so is what was refused before.
+ * Who asks for much less than is typical ({@link Demand}) is no reason for any of it: it may wait as long as may be, and its level does not count.
  * Critical calls always begin before normal ones, those before sheddable ones.
  *
- * The target is twice what a handler takes, or keeps the loop for; the age two and a half targets: so an answer that
- * waited takes at most some six times of one that did not, and work that nobody waits for any more is not begun.
+ * The target is twice what a handler takes, or keeps the loop for, and no call waits for more than four targets: so an answer that
+ * waited takes at most some nine times of one that did not, and work that nobody waits for any more is not begun.
  */
 import type { Options } from "../../call/options.ts";
 import { booleanOption, numberOption, resolveOptions } from "../../call/options.ts";
@@ -31,10 +32,12 @@ import type { Random } from "../../world/random.ts";
 import { ConcurrencyLimit } from "./concurrency-limit.ts";
 import type { HandlerFigures } from "./handler-figures.ts";
 import { HEAVY_MS } from "./handler-figures.ts";
+import { AGE_TARGETS_MAX, AGE_TARGETS_MIN, OverCapacity } from "./over-capacity.ts";
 import type { Principal } from "./principal.ts";
+import { Demand } from "./principal.ts";
 import { PriorityThreshold } from "./priority-threshold.ts";
 import type { PriorityRank, RefusalWhy } from "./refusal.ts";
-import { pushbackMs } from "./refusal.ts";
+import { NOT_AGAIN, pushbackMs } from "./refusal.ts";
 import { WaitingQueue } from "./waiting-queue.ts";
 
 /** How much a server takes on. */
@@ -71,6 +74,7 @@ export const RUNNING = 2;
 /** What the server's call object offers; the fields under the line are admission's own. */
 export interface AdmissionCall {
   readonly priorityRank: PriorityRank;
+  /** From {@link Principals}; for callers without a name one for each connection, else they all are one. */
   readonly principal: Principal;
   /** Whether it was sent before: its refusal is final. */
   readonly isRepeat: boolean;
@@ -80,7 +84,10 @@ export interface AdmissionCall {
   readonly handlerFigures: HandlerFigures;
   /** A call that waited begins now. May call {@link Admission.ended} before it returns. Must not throw. */
   admitted(nowMs: number): void;
-  /** It does not begin. Called within `offer` (which then returns REFUSED) or later. `retryAfterMs` is the pushback, -1 for a repeat. Must not throw. */
+  /**
+   * It does not begin. Called within `offer` (which then returns REFUSED) or later. `retryAfterMs` is the pushback, -1 for a repeat and for
+   * what has no time left. Must not throw.
+   */
   refused(why: RefusalWhy, retryAfterMs: number, nowMs: number): void;
 
   /** OUTSIDE, WAITING or RUNNING; at first OUTSIDE. */
@@ -109,28 +116,19 @@ const TURN_TARGET_MIN_MS = 2;
 const PERMIT_TARGET_MIN_MS = 10;
 const TARGET_MAX_MS = 400;
 const TARGET_FACTOR = 2;
-const AGE_TARGETS = 4;
-/** And this many divided by the square of how many calls come for each that begins, but not under the least: a younger one is there, bar bad luck. */
-const AGE_NEWER = 6;
-const AGE_TARGETS_MIN = 0.25;
-/** The interval is four targets and at least so long; it is shorter when the last time over capacity is not long ago, as CoDel's is. */
-const INTERVAL_TARGETS = 4;
-const INTERVAL_MIN_MS = 30;
-const INTERVAL_AGAIN_SHARE = 0.25;
-const AGAIN_MS = 100;
 /** So many of the newest are looked at for the one whose principal has had the least. */
 const FAIR_AMONG = 16;
 /** Usage that is within this of the least is alike: to choose among equals is not worth the wait of the newest. */
 const FAIR_FACTOR = 2;
 const FAIR_SLACK = 2;
+/** The last that wait for a permit are spared, so that one that is given back finds somebody. */
+const SPARE = 2;
+/** So many old calls of light principals are passed over at once. */
+const KEPT_MAX = 32;
 /** A principal may hold twice its fair share, and two calls at least: who gets the permits is decided by what each has had. */
 const SHARE_FACTOR = 2;
 const SHARE_MIN = 2;
-/** A priority is short of capacity when so many of it and of better ones are refused for each that begins: below, the oldest of it goes first. */
-const LACK_SHARE = 0.05;
-/** Begun and refused calls are counted over about so long. */
-const RATE_MS = 100;
-const RATE_KEPT = 0.5;
+/** The share of a new sample in what handlers take and cost, over all methods. */
 const SMOOTH = 0.05;
 
 /** Why the calls in the queue cannot begin. */
@@ -138,13 +136,14 @@ type Blocker = "turn" | "permit";
 
 /** Decides for all calls of a server. Throws for options that are out of range or unknown. */
 export class Admission {
-  /** The hour of wall time, whole: levels change with it. The server sets it. */
+  /** Whole hours of wall time since the epoch, set by the server: levels change with it, and are the same on all servers. Default 0. */
   hour: number;
   /** Whether the server is to call {@link drainTurn} in the next turn of its loop, after what arrived was read. */
   isTurnDue: boolean;
   private readonly limit: ConcurrencyLimit;
   private readonly queue: WaitingQueue<AdmissionCall>;
   private readonly threshold: PriorityThreshold;
+  private readonly demand: Demand;
   private readonly random: Random;
   private readonly queueMax: number;
   private readonly turnBudgetMs: number;
@@ -154,27 +153,15 @@ export class Admission {
   /** What the heavy handlers of this turn have cost. */
   private spentMs: number;
   private blocker: Blocker;
+  /** Whether a call had to wait for a permit since the last one ended. */
+  private heldBack: boolean;
   private isPumping: boolean;
-  /** Since when the oldest has waited for longer than the target, and when the last time over capacity ended. */
-  private aboveSinceMs: number;
-  private isOver: boolean;
-  private overUntilMs: number;
-  private refusedAtMs: number;
+  private readonly capacity: OverCapacity;
+  /** When the old were dropped last. */
+  private droppedAtMs: number;
   /** What handlers take, and what heavy ones cost, over all methods. */
   private serviceMs: number;
   private costMs: number;
-  /** Calls begun from the queue, and refused, and since when; the last counts are kept by half. */
-  private rateBegun: number;
-  private rateRefused: number;
-  /** By rank: those begun from the queue, and those refused after they had waited. */
-  private readonly begunOf: Float64Array;
-  private readonly staleOf: Float64Array;
-  /** By rank: all that were refused for want of capacity; and whether, with better ones, they are more than a few. */
-  private readonly lackOf: Float64Array;
-  private readonly lacks: boolean[];
-  private rateSpanMs: number;
-  private rateSinceMs: number;
-  private readonly ageTargets: Float64Array;
   private admittedCount: number;
   private readonly refusedCount: Record<RefusalWhy, number>;
 
@@ -185,6 +172,7 @@ export class Admission {
     this.limit = new ConcurrencyLimit(concurrencyMax, isAdaptive);
     this.queue = new WaitingQueue();
     this.threshold = new PriorityThreshold();
+    this.demand = new Demand();
     this.random = random;
     this.queueMax = queueMax;
     this.turnBudgetMs = turnBudgetMs;
@@ -192,22 +180,12 @@ export class Admission {
     this.holders = 0;
     this.spentMs = -0;
     this.blocker = "permit";
+    this.heldBack = false;
     this.isPumping = false;
-    this.aboveSinceMs = Number.POSITIVE_INFINITY;
-    this.isOver = false;
-    this.overUntilMs = Number.NEGATIVE_INFINITY;
-    this.refusedAtMs = Number.NEGATIVE_INFINITY;
+    this.capacity = new OverCapacity();
+    this.droppedAtMs = Number.NEGATIVE_INFINITY;
     this.serviceMs = -0;
     this.costMs = -0;
-    this.rateBegun = -0;
-    this.rateRefused = -0;
-    this.begunOf = new Float64Array(3);
-    this.staleOf = new Float64Array(3);
-    this.lackOf = new Float64Array(3);
-    this.lacks = [false, false, false];
-    this.rateSpanMs = -0;
-    this.rateSinceMs = Number.NEGATIVE_INFINITY;
-    this.ageTargets = new Float64Array(3).fill(AGE_TARGETS);
     this.admittedCount = 0;
     this.refusedCount = {
       "queue-full": 0,
@@ -254,8 +232,9 @@ export class Admission {
   }
 
   /**
-   * A call that was admitted has ended, or no longer counts (a stream that has begun to reply may leave here, and is then no sample).
-   * `isSample` says whether its time is that of its handler: it was not cancelled, refused further down, or a stream. Others may begin.
+   * The handler of a call that was admitted has ended, or no longer counts: a stream may leave here when it has begun to reply. Others may begin.
+   * `isSample` says whether its time is what its handler takes. Of a stream it is not, nor of a handler that stopped because its call was cancelled; of one that
+   * went on though nobody waits for it any more it is, else the worst times would be the ones that are never seen.
    */
   ended(call: AdmissionCall, nowMs: number, isSample: boolean): void {
     if (call.admissionState !== RUNNING) return;
@@ -266,7 +245,8 @@ export class Admission {
     figures.running -= 1;
     this.leaves(call.principal);
     if (isSample) {
-      const isHeldBack = this.queue.length > 0 && this.blocker === "permit";
+      const isHeldBack = this.heldBack || (this.queue.length > 0 && this.blocker === "permit");
+      this.heldBack = false;
       const tookMs = nowMs - call.admittedAtMs;
       figures.sample(tookMs, nowMs, !isHeldBack);
       this.serviceMs += ((figures.baseMs > 0 ? figures.baseMs : tookMs) - this.serviceMs) * SMOOTH;
@@ -291,15 +271,15 @@ export class Admission {
   /** When {@link drainTurn} must be called though nothing arrives or ends; Infinity for never. Read it after every call of the methods above. */
   get nextDueMs(): number {
     if (this.queue.length === 0) return Number.POSITIVE_INFINITY;
-    let dueMs = this.aboveSinceMs + this.intervalMs();
-    if (this.isOver) dueMs = this.ageDueMs();
-    else if (this.aboveSinceMs === Number.POSITIVE_INFINITY) dueMs = this.queue.oldestAtMs() + this.targetMs();
+    const dueMs = this.capacity.isOver
+      ? this.ageDueMs()
+      : this.capacity.lookDueMs(this.queue.oldestAtMs(), this.targetMs());
     return this.blocker === "permit" ? Math.min(dueMs, this.limit.blindDueMs) : dueMs;
   }
 
   /** Whether the server is over its capacity: it refuses. */
-  get isOverCapacity(): boolean {
-    return this.isOver;
+  isOverCapacity(nowMs: number): boolean {
+    return this.capacity.isOver && (this.queue.length > 0 || this.capacity.isRefusing(this.targetMs(), nowMs));
   }
 
   /** What is so now. */
@@ -309,7 +289,7 @@ export class Admission {
       permits: this.limit.permits,
       running: this.running,
       waiting: [critical, normal, sheddable],
-      isOverCapacity: this.isOver,
+      isOverCapacity: this.isOverCapacity(nowMs),
       admitted: this.admittedCount,
       refused: { ...this.refusedCount },
       oldestWaitMs: this.queue.length === 0 ? 0 : nowMs - this.queue.oldestAtMs(),
@@ -326,7 +306,7 @@ export class Admission {
     const figures = call.handlerFigures;
     call.admissionState = RUNNING;
     call.admittedAtMs = nowMs;
-    figures.began();
+    figures.began(nowMs);
     call.runningThen = ++this.running;
     this.admittedCount += 1;
     if (figures.costMs >= HEAVY_MS) {
@@ -345,13 +325,13 @@ export class Admission {
     if (this.running < this.limit.permits) this.block("turn");
     else {
       this.block("permit");
+      this.heldBack = true;
       if (this.limit.growsBlind(nowMs) && queue.length === 0) return this.begin(call, nowMs);
     }
     this.look(nowMs);
-    if (this.isOver) {
-      const level = call.principal.level(this.hour);
-      if (!this.threshold.admits(call.priorityRank, level, nowMs)) return this.refuse(call, "shed", nowMs);
-      if (this.hasItsShare(call)) return this.refuse(call, "share", nowMs);
+    if (this.capacity.isOver) {
+      const why = this.unwanted(call, nowMs);
+      if (why !== undefined) return this.refuse(call, why, nowMs);
     }
     if (this.isDoomed(call, nowMs)) return this.refuse(call, "doomed", nowMs);
     if (queue.length >= this.queueMax) {
@@ -369,6 +349,17 @@ export class Admission {
     return QUEUED;
   }
 
+  /** Why a call is refused when it arrives over capacity. */
+  private unwanted(call: AdmissionCall, nowMs: number): "shed" | "share" | undefined {
+    const { principal, priorityRank } = call;
+    this.demand.count(principal, nowMs);
+    // Its first attempt was refused, here or by another: first attempts are many enough. So what was put off does not keep the server over its capacity.
+    if (call.isRepeat && this.capacity.lacks[priorityRank]) return "shed";
+    const isTakenOn = this.threshold.admits(priorityRank, principal.level(this.hour), nowMs);
+    if (!isTakenOn && !this.demand.isLight(principal)) return "shed";
+    return this.hasItsShare(call) ? "share" : undefined;
+  }
+
   private block(blocker: Blocker): void {
     if (this.queue.length === 0) this.blocker = blocker;
   }
@@ -378,7 +369,7 @@ export class Admission {
     if (this.isPumping) return;
     this.isPumping = true;
     this.look(nowMs);
-    if (this.isOver) this.dropOld(nowMs);
+    if (this.capacity.isOver) this.dropOld(nowMs);
     const { queue } = this;
     while (queue.length > 0) {
       if (this.running >= this.limit.permits && !this.limit.growsBlind(nowMs)) {
@@ -397,14 +388,15 @@ export class Admission {
       this.run(call, nowMs);
       call.admitted(nowMs);
     }
-    if (queue.length === 0) this.calm(nowMs);
+    if (queue.length === 0) this.capacity.calm(this.targetMs(), nowMs);
     this.isPumping = false;
   }
 
   /** The call that begins next, of the best priority that waits. Those that it meets whose time is over are refused. */
   private best(nowMs: number): AdmissionCall | undefined {
     for (let rank = 0; rank < 3; rank++) {
-      const found = this.isOver && this.lacks[rank] ? this.fairest(rank, nowMs) : this.first(rank, nowMs);
+      const found =
+        this.capacity.isOver && this.capacity.lacks[rank] ? this.fairest(rank, nowMs) : this.first(rank, nowMs);
       if (found !== undefined) return found;
     }
     return undefined;
@@ -422,10 +414,12 @@ export class Admission {
     let least = Number.POSITIVE_INFINITY;
     let looked = 0;
     for (let call = this.queue.newest[rank]; call !== undefined && looked < FAIR_AMONG; ) {
+      // What a refusal sets off may take any other call out: then the rest is looked at next time.
+      if (call.admissionState !== WAITING) break;
       const older: AdmissionCall | undefined = call.queuePrevious;
       if (this.isInTime(call, nowMs)) {
         looked += 1;
-        const usage = call.principal.usageOf(nowMs);
+        const usage = call.principal.begunOf(nowMs);
         if (usage < least) least = usage;
       }
       call = older;
@@ -434,7 +428,7 @@ export class Admission {
     let fitting = Math.min(looked, this.fittingCalls());
     let found: AdmissionCall | undefined;
     for (let call = this.queue.newest[rank]; call !== undefined && fitting > 0; call = call.queuePrevious) {
-      if (call.principal.usageOf(nowMs) > least * FAIR_FACTOR + FAIR_SLACK) continue;
+      if (call.principal.begunOf(nowMs) > least * FAIR_FACTOR + FAIR_SLACK) continue;
       found = call;
       fitting -= 1;
     }
@@ -456,11 +450,11 @@ export class Admission {
     return false;
   }
 
-  /** Whether what remains would not do even at the method's best. While no call of the method runs, one passes: else nobody would learn that it got better. */
+  /** Whether what remains would not do even at the method's best. One passes when none has begun for a while: else nobody would learn that it got better. */
   private isDoomed(call: AdmissionCall, nowMs: number): boolean {
+    if (call.deadlineMs === Number.POSITIVE_INFINITY) return false;
     const figures = call.handlerFigures;
-    if (call.deadlineMs === Number.POSITIVE_INFINITY || figures.running === 0) return false;
-    return call.deadlineMs - nowMs < figures.best(nowMs);
+    return call.deadlineMs - nowMs < figures.best(nowMs) && !figures.mayTry(nowMs);
   }
 
   /**
@@ -472,8 +466,9 @@ export class Admission {
     // Its critical calls are not refused for what else it asks.
     if (call.priorityRank === 0) return false;
     const others = principal.held > 0 ? this.holders : this.holders + 1;
-    if (others < 2 || this.rateSpanMs === 0) return false;
-    const room = (this.rateBegun / this.rateSpanMs) * this.ageMaxMs(call.priorityRank);
+    const begunPerMs = this.capacity.begunPerMs();
+    if (others < 2 || begunPerMs === 0) return false;
+    const room = begunPerMs * this.capacity.ageMaxMs(call.priorityRank, this.targetMs());
     let ahead = 0;
     for (let rank = 0; rank <= call.priorityRank; rank++) ahead += this.queue.lengths[rank] as number;
     if (ahead * 2 < room) return false;
@@ -483,47 +478,27 @@ export class Admission {
 
   /** Decides whether the server is over its capacity. */
   private look(nowMs: number): void {
-    if (this.isOver) {
-      if (this.queue.length === 0) this.calm(nowMs);
-      return;
-    }
-    if (nowMs < this.queue.oldestAtMs() + this.targetMs()) {
-      this.aboveSinceMs = Number.POSITIVE_INFINITY;
-      return;
-    }
-    if (this.aboveSinceMs === Number.POSITIVE_INFINITY) this.aboveSinceMs = nowMs;
-    if (nowMs < this.aboveSinceMs + this.intervalMs()) return;
-    this.isOver = true;
-    if (!this.isAgain()) {
-      this.threshold.reset(nowMs);
-      this.rateBegun = 0;
-      this.rateRefused = 0;
-      this.begunOf.fill(0);
-      this.staleOf.fill(0);
-      this.lackOf.fill(0);
-      this.lacks.fill(false);
-      this.ageTargets.fill(AGE_TARGETS);
-      this.rateSpanMs = 0;
-    }
-    this.rateSinceMs = nowMs;
+    if (this.capacity.look(this.queue.oldestAtMs(), this.targetMs(), nowMs)) this.threshold.reset(nowMs);
   }
 
-  /** Nothing waits. Over capacity a queue runs dry now and then by chance: it is over when nothing was refused for an interval either. */
-  private calm(nowMs: number): void {
-    this.aboveSinceMs = Number.POSITIVE_INFINITY;
-    if (!this.isOver || nowMs < this.refusedAtMs + this.intervalMs()) return;
-    this.isOver = false;
-    this.overUntilMs = nowMs;
-  }
-
+  /** Those of light principals grow as old as may be: what makes others old early is not theirs. So do the last few, for a permit that is given back. */
   private dropOld(nowMs: number): void {
+    this.droppedAtMs = nowMs;
+    const spare = this.blocker === "permit" ? SPARE : 0;
+    const lightAgeMs = AGE_TARGETS_MAX * this.targetMs();
     for (let rank = 0; rank < 3; rank++) {
-      const ageMaxMs = this.ageMaxMs(rank);
-      for (;;) {
-        const call = this.queue.oldest[rank];
-        if (call === undefined || nowMs < call.queuedAtMs + ageMaxMs) break;
-        this.leaveQueue(call);
-        this.refuse(call, "too-old", nowMs);
+      const ageMaxMs = this.capacity.ageMaxMs(rank, this.targetMs());
+      let call = this.queue.oldest[rank];
+      for (let kept = 0; call !== undefined && kept < KEPT_MAX && nowMs >= call.queuedAtMs + ageMaxMs; ) {
+        if (call.admissionState !== WAITING) break;
+        const newer: AdmissionCall | undefined = call.queueNext;
+        const isSpared = this.queue.length <= spare || this.demand.isLight(call.principal);
+        if (nowMs < call.queuedAtMs + lightAgeMs && isSpared) kept += 1;
+        else {
+          this.leaveQueue(call);
+          this.refuse(call, "too-old", nowMs);
+        }
+        call = newer;
       }
     }
   }
@@ -536,29 +511,14 @@ export class Admission {
     return target < TARGET_MAX_MS ? target : TARGET_MAX_MS;
   }
 
-  /** For how long the oldest must have been above the target. */
-  private intervalMs(): number {
-    const intervalMs = Math.max(INTERVAL_MIN_MS, INTERVAL_TARGETS * this.targetMs());
-    return this.isAgain() ? intervalMs * INTERVAL_AGAIN_SHARE : intervalMs;
-  }
-
-  /** Whether the server was over its capacity shortly before the oldest had waited too long. */
-  private isAgain(): boolean {
-    return this.aboveSinceMs < this.overUntilMs + AGAIN_MS;
-  }
-
-  /** The more there is that is newer, the sooner a call is too old. */
   private ageDueMs(): number {
     let dueMs = Number.POSITIVE_INFINITY;
     for (let rank = 0; rank < 3; rank++) {
       const call = this.queue.oldest[rank];
-      if (call !== undefined) dueMs = Math.min(dueMs, call.queuedAtMs + this.ageMaxMs(rank));
+      if (call !== undefined) dueMs = Math.min(dueMs, call.queuedAtMs + this.capacity.ageMaxMs(rank, this.targetMs()));
     }
-    return dueMs;
-  }
-
-  private ageMaxMs(rank: number): number {
-    return (this.ageTargets[rank] as number) * this.targetMs();
+    // One that was passed over is looked at again, not at once.
+    return Math.max(dueMs, this.droppedAtMs + AGE_TARGETS_MIN * this.targetMs());
   }
 
   private leaveQueue(call: AdmissionCall): void {
@@ -573,56 +533,22 @@ export class Admission {
 
   private refuse(call: AdmissionCall, why: RefusalWhy, nowMs: number): typeof REFUSED {
     this.refusedCount[why] += 1;
-    this.rateRefused += 1;
-    this.refusedAtMs = nowMs;
-    const rank = call.priorityRank;
-    if (why !== "expired" && why !== "doomed") {
-      this.lackOf[rank] = (this.lackOf[rank] as number) + 1;
-      if ((this.lackOf[rank] as number) > this.rateBegun * LACK_SHARE) this.lacks[rank] = true;
-    }
-    if (why === "too-old" || why === "displaced") {
-      this.staleOf[rank] = (this.staleOf[rank] as number) + 1;
-    }
-    const drainMs =
-      this.rateBegun > 0
-        ? (this.queue.length * this.rateSpanMs + this.rateRefused * this.rateSpanMs) / this.rateBegun
-        : 0;
-    call.refused(why, pushbackMs(drainMs, call.isRepeat, this.random), nowMs);
+    this.capacity.countRefused(call.priorityRank, why, nowMs);
+    const isLack = why !== "expired" && why !== "doomed";
+    call.refused(why, isLack ? this.pushback(call) : NOT_AGAIN, nowMs);
     return REFUSED;
   }
 
-  private countBegun(call: AdmissionCall, nowMs: number): void {
-    if (!this.isOver) return;
-    call.principal.used(nowMs);
-    this.threshold.countBegun();
-    this.rateBegun += 1;
-    this.rateSpanMs += nowMs - this.rateSinceMs;
-    this.rateSinceMs = nowMs;
-    this.begunOf[call.priorityRank] = (this.begunOf[call.priorityRank] as number) + 1;
-    this.setAges();
-    if (this.rateSpanMs < RATE_MS) return;
-    this.rateBegun *= RATE_KEPT;
-    this.rateRefused *= RATE_KEPT;
-    this.rateSpanMs *= RATE_KEPT;
-    for (let rank = 0; rank < 3; rank++) {
-      this.begunOf[rank] = (this.begunOf[rank] as number) * RATE_KEPT;
-      this.staleOf[rank] = (this.staleOf[rank] as number) * RATE_KEPT;
-      this.lackOf[rank] = (this.lackOf[rank] as number) * RATE_KEPT;
-    }
+  /** By how long the server would take for all that it was asked of late. */
+  private pushback(call: AdmissionCall): number {
+    return pushbackMs(this.capacity.drainMs(this.queue.length), call.isRepeat, this.random);
   }
 
-  /** For each priority, by how many of it and of better ones come for each that begins. */
-  private setAges(): void {
-    let begun = 0;
-    let comes = 0;
-    let lack = 0;
-    for (let rank = 0; rank < 3; rank++) {
-      lack += this.lackOf[rank] as number;
-      begun += this.begunOf[rank] as number;
-      comes += (this.begunOf[rank] as number) + (this.staleOf[rank] as number);
-      const targets = begun === 0 ? AGE_TARGETS : (AGE_NEWER * begun * begun) / (comes * comes);
-      this.lacks[rank] = lack > LACK_SHARE * begun;
-      this.ageTargets[rank] = Math.max(AGE_TARGETS_MIN, Math.min(AGE_TARGETS, targets));
-    }
+  private countBegun(call: AdmissionCall, nowMs: number): void {
+    if (!this.capacity.isOver) return;
+    const { baseMs } = call.handlerFigures;
+    call.principal.countBegun(nowMs, baseMs > 0 && this.serviceMs > 0 ? baseMs / this.serviceMs : 1);
+    this.threshold.countBegun();
+    this.capacity.countBegun(call.priorityRank, nowMs);
   }
 }

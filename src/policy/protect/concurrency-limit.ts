@@ -12,9 +12,9 @@
  * slope of ln(x) over ln(inflight) is kept: about 1 behind a bottleneck, about 0 without. A slope near 0 makes the new time
  * the normal one (`scale`), and the limit grows again. To have a slope at all, a limit that is felt for long steps down for one window now and then.
  *
- * Growth. Until a bottleneck was met, as TCP's slow start: twofold per window, and, while not even the first answers are there, twofold each
- * 1 to 16 ms for as long as calls are held back: the limit must not be what a sudden demand waits for. Above what was once found too much, by
- * steps that grow while nothing gets slower. Only calls that began under the present limit are samples, so a step is seen before the next.
+ * Growth. Until a bottleneck was met, as TCP's slow start: twofold per window, and, when demand is sudden, so that the limit is felt and no window has ended
+ * yet, twofold each 1 to 16 ms for as long as calls are held back: the limit must not be what a sudden demand waits for. Above what was once found too
+ * much, by steps that grow while nothing gets slower. After a fall or a rise only calls that began under the new limit are samples, so each step is seen before the next.
  */
 
 /** The limit of a server that knows nothing yet. */
@@ -25,9 +25,10 @@ const NOISE_MS = 5;
 const SAMPLES_MIN = 24;
 const SAMPLES_MAX = 96;
 const SAMPLES_PER_PERMIT = 3;
-/** A window that looks slow goes on until the standard error of its mean is this small, or for so many times its samples. */
+/** A window that looks slow goes on until the standard error of its mean is this small, for so many times its samples, or so long. */
 const ERROR_MAX = 0.1;
 const LONGER = 4;
+const LONGER_MS = 250;
 const SAMPLES_FEW = 4;
 const WINDOW_MIN_MS = 1;
 const WINDOW_LONG_MS = 1_000;
@@ -46,12 +47,18 @@ const HEADROOM = 1.5;
 const FALL_MIN = 0.7;
 const FALL_MIN_FAR = 0.25;
 const FAR = 2.5;
-/** How often: a little more than the first answers need, within these. */
+/** How often it grows blindly: a little later than answers need that nothing holds up, within these. */
 const BLIND_MIN_MS = 1;
 const BLIND_MAX_MS = 16;
 const BLIND_FACTOR = 1.2;
 /** Where no answer is known yet. */
 const BLIND_FIRST_MS = 4;
+/**
+ * The most before so many calls have ended: what they take when not held up is being learned. A server that starts into an overload would learn the
+ * time that they take in one.
+ */
+const COLD_MAX = 32;
+const COLD_SAMPLES = 128;
 /** Nothing grows blindly that has eyes: not while the last few answers were slower than this. */
 const LATELY_CALM = 1.35;
 const LATELY_SHARE = 0.2;
@@ -59,15 +66,18 @@ const LATELY_SHARE = 0.2;
 const PROBE = 0.75;
 const PROBE_EVERY = 24;
 /** Memory of the slope per window, the spread of ln(inflight) squared that it needs, and where it says "no bottleneck". */
-const SLOPE_KEPT = 0.6;
+const SLOPE_KEPT = 0.3;
 const SPREAD_MIN = 0.02;
 const SLOPE_NONE = 0.35;
+/** Where it says that what was taken for normal is a queue, and what is left of that in a window. */
 const SLOPE_FULL = 0.75;
-const SCALE_KEPT = 0.85;
+const SCALE_KEPT = 0.9;
+/** A smaller step of ln(inflight) says nothing; and ln(x) changes by no more than that: what does, changes for another reason. */
 const STEP_MIN = 0.05;
-const STEEP = 2;
+const STEEP = 1;
 /** What was found too much is forgotten after so long. */
 const CEILING_MS = 30_000;
+/** The first step above it, as a share of the limit. */
 const STEP_FIRST = 0.125;
 /** A limit that is not used comes down to so many times what is. */
 const UNUSED_FACTOR = 4;
@@ -80,6 +90,8 @@ export class ConcurrencyLimit {
   private readonly max: number;
   private readonly isAdaptive: boolean;
   private limit: number;
+  /** Calls that have yet to end before it may go beyond {@link COLD_MAX}. */
+  private cold: number;
   /** Where a bottleneck was met, and when. */
   private ceiling: number;
   private ceilingAtMs: number;
@@ -87,6 +99,8 @@ export class ConcurrencyLimit {
   private fellFrom: number;
   private growthStep: number;
   private grownAtMs: number;
+  /** No window has ended since the limit is felt. */
+  private isBlind: boolean;
   /** By how much handlers have become slower for reasons of their own. */
   private scale: number;
   /** How slow the last few answers were, whenever they began. */
@@ -123,11 +137,13 @@ export class ConcurrencyLimit {
     this.limit = -0;
     this.permits = isAdaptive ? Math.min(LIMIT_START, max) : max;
     this.limit += this.permits;
+    this.cold = COLD_SAMPLES;
     this.ceiling = Number.POSITIVE_INFINITY;
     this.ceilingAtMs = Number.NEGATIVE_INFINITY;
     this.fellFrom = -0;
     this.growthStep = -0;
     this.grownAtMs = Number.NEGATIVE_INFINITY;
+    this.isBlind = true;
     this.scale = -0;
     this.scale += 1;
     this.lately = -0;
@@ -167,6 +183,7 @@ export class ConcurrencyLimit {
     isHeldBack: boolean,
   ): void {
     this.ends += 1;
+    if (this.cold > 0) this.cold -= 1;
     if (running > this.peak) this.peak = running;
     const age = nowMs - admittedAtMs;
     const tookMs = age > NOISE_MS ? age : NOISE_MS;
@@ -205,7 +222,7 @@ export class ConcurrencyLimit {
 
   /** When {@link growsBlind} would be true at the earliest, for a limit that holds calls back; Infinity for never. */
   get blindDueMs(): number {
-    if (!this.isAdaptive || this.limit >= this.max || this.probedFrom > 0) return Number.POSITIVE_INFINITY;
+    if (!this.isAdaptive || !this.isBlind || this.limit >= this.max) return Number.POSITIVE_INFINITY;
     return this.limit < this.ceiling ? this.grownAtMs + this.blindMs() : this.ceilingAtMs + CEILING_MS;
   }
 
@@ -232,8 +249,9 @@ export class ConcurrencyLimit {
     const running = this.runningSum / this.samples;
     const isFelt = this.heldBack * 2 >= this.samples;
     if (x < this.scale) this.scale = Math.max(1, this.scale + (x - this.scale) / 2);
+    // From now on there are answers to go by.
+    this.isBlind = !isFelt;
     if (isFelt) this.regress(x, running);
-    if (this.scale > 1 && isFelt && this.isOfTheLimit()) this.scale = Math.max(1, this.scale * SCALE_KEPT);
     this.lastRunning = running;
     this.lastX = x;
     const slowness = x / this.scale;
@@ -247,7 +265,9 @@ export class ConcurrencyLimit {
       const working = (this.ends / elapsedMs) * (this.baseSum / this.samples) * this.scale;
       this.fall(nowMs, slowness, ((running / slowness + working) / 2) * HEADROOM + 1, running);
     } else if (isFelt && (slowness < CALM || waiting < WAITING_CALM)) {
-      this.grow(nowMs);
+      // What was taken for normal may be a queue: then more at once take longer in proportion.
+      if (this.scale > 1 && this.isOfTheLimit()) this.scale = Math.max(1, this.scale * SCALE_KEPT);
+      else this.grow(nowMs);
     } else if (!isFelt) {
       if (this.peak * UNUSED_FACTOR < this.limit) {
         this.setLimit(Math.max(LIMIT_START, this.peak * UNUSED_FACTOR, this.limit * UNUSED_KEPT));
@@ -266,7 +286,7 @@ export class ConcurrencyLimit {
 
   /** Times that vary much need more samples before a limit falls for them. */
   private wantsMore(elapsedMs: number): boolean {
-    if (this.tookSum <= this.baseSum * this.scale * CALM || elapsedMs >= WINDOW_LONG_MS) return false;
+    if (this.tookSum <= this.baseSum * this.scale * CALM || elapsedMs >= LONGER_MS) return false;
     if (this.wanted >= LONGER * this.usualSamples() || this.error() <= ERROR_MAX) return false;
     this.wanted += this.usualSamples();
     return true;
@@ -302,7 +322,7 @@ export class ConcurrencyLimit {
     return this.slopeUnder > SPREAD_MIN && this.slopeOver < this.slopeUnder * SLOPE_NONE;
   }
 
-  /** Whether more at once take longer in proportion: what was taken for normal is a queue. */
+  /** Whether more at once take longer in proportion. */
   private isOfTheLimit(): boolean {
     return this.slopeUnder > SPREAD_MIN && this.slopeOver > this.slopeUnder * SLOPE_FULL;
   }
@@ -343,7 +363,7 @@ export class ConcurrencyLimit {
   }
 
   private setLimit(limit: number): void {
-    this.limit = Math.max(1, Math.min(this.max, limit));
+    this.limit = Math.max(1, Math.min(this.cold > 0 ? Math.min(COLD_MAX, this.max) : this.max, limit));
     this.permits = Math.floor(this.limit);
   }
 }

@@ -27,6 +27,7 @@ const BEST_SHARE = 0.1;
 const RECENT_MIN = 8;
 /** The percentile is computed again after so many samples. */
 const BEST_EVERY = 8;
+const TRY_EVERY_MS = 100;
 /** A handler that keeps the loop for less than this is light: to run it costs about as much as to refuse it. */
 export const HEAVY_MS = 0.1;
 /** A light handler's begin is timed once in so many calls. */
@@ -45,6 +46,7 @@ export class HandlerFigures {
   costMs: number;
   /** Calls of this method that run now. */
   running: number;
+  private beganAtMs: number;
   private untimed: number;
   private batchSum: number;
   private batchSquares: number;
@@ -63,6 +65,7 @@ export class HandlerFigures {
     // -0 and not 0, so that the fields are doubles from the start.
     this.costMs = -0;
     this.running = 0;
+    this.beganAtMs = Number.NEGATIVE_INFINITY;
     this.untimed = 0;
     this.batchSum = -0;
     this.batchSquares = -0;
@@ -88,9 +91,15 @@ export class HandlerFigures {
   }
 
   /** A call of this method begins. */
-  began(): void {
+  began(nowMs: number): void {
     this.running += 1;
+    this.beganAtMs = nowMs;
     this.untimed = this.costMs >= HEAVY_MS / 2 || this.untimed >= TIMED_EVERY - 1 ? 0 : this.untimed + 1;
+  }
+
+  /** Whether one may be tried that seems to have too little time: none runs, and none has begun for 100 ms. */
+  mayTry(nowMs: number): boolean {
+    return this.running === 0 && nowMs - this.beganAtMs >= TRY_EVERY_MS;
   }
 
   /** The synchronous part of a begin took so long. */

@@ -1,29 +1,36 @@
 /**
- * On whose behalf calls are made, as far as admission asks: how many of them it holds, and its level. The level (0..127, lower is
+ * Hot path: on whose behalf calls are made, as far as admission asks: how many of them it holds, what it asked for and was given of late, and its
+ * level. The level (0..127, lower is
  * better) comes from a hash of the key and of the hour, as in DAGOR (WeChat, SoCC 2018): all calls of one principal are shed together, so
  * that a task of several calls is done or not begun, and nobody is always the first to be shed.
  */
 
 /** Levels within a priority. */
 export const LEVELS = 128;
-/** What is begun counts in `usage` for about so long. */
-const USAGE_MS = 1_000;
+/** What was asked for and what was begun count for about so long. */
+const MEMORY_MS = 1_000;
+/** Who asks for less than this share of what is typical is light. */
+const LIGHT_SHARE = 0.25;
 
 /** One principal's part in the server's work. Made by {@link Principals}; whoever holds it passes it with each call. */
 export class Principal {
   readonly key: string;
   /** Calls that wait or run. */
   held: number;
-  private usage: number;
-  private usageAtMs: number;
+  private begun: number;
+  private begunAtMs: number;
+  private asked: number;
+  private askedAtMs: number;
   private levelHour: number;
   private levelNow: number;
 
   constructor(key: string) {
     this.key = key;
     this.held = 0;
-    this.usage = -0;
-    this.usageAtMs = Number.NEGATIVE_INFINITY;
+    this.begun = -0;
+    this.begunAtMs = Number.NEGATIVE_INFINITY;
+    this.asked = -0;
+    this.askedAtMs = Number.NEGATIVE_INFINITY;
     this.levelHour = -1;
     this.levelNow = 0;
   }
@@ -37,15 +44,61 @@ export class Principal {
     return this.levelNow;
   }
 
-  /** A call was begun while others had to wait. */
-  used(nowMs: number): void {
-    this.usage = this.usageOf(nowMs) + 1;
-    this.usageAtMs = nowMs;
+  /** A call was begun while others had to wait; `weight` is what such a call takes, as a multiple of what calls take. */
+  countBegun(nowMs: number, weight: number): void {
+    this.begun = this.begunOf(nowMs) + weight;
+    this.begunAtMs = nowMs;
   }
 
-  /** Calls begun during the last second or so while others had to wait. */
-  usageOf(nowMs: number): number {
-    return this.usage === 0 ? 0 : this.usage * Math.exp((this.usageAtMs - nowMs) / USAGE_MS);
+  /** The weight of the calls begun during the last second or so while others had to wait. */
+  begunOf(nowMs: number): number {
+    return this.begun === 0 ? 0 : this.begun * Math.exp((this.begunAtMs - nowMs) / MEMORY_MS);
+  }
+
+  /** A call was offered while the server was over its capacity. */
+  countAsked(nowMs: number): number {
+    this.asked = (this.asked === 0 ? 0 : this.asked * Math.exp((this.askedAtMs - nowMs) / MEMORY_MS)) + 1;
+    this.askedAtMs = nowMs;
+    return this.asked;
+  }
+
+  /** Calls offered during the last second or so, as of the last one. */
+  get askedOfLate(): number {
+    return this.asked;
+  }
+}
+
+/**
+ * What principals typically ask for: the mean over calls, so that one hog among a hundred others decides it. Who asks for much less is light: it is not
+ * why the server is over its capacity, and must not starve for it. Counted by what is asked, not by what was given: who is shed would be light else.
+ */
+export class Demand {
+  private total: number;
+  private squares: number;
+  private atMs: number;
+  private typical: number;
+
+  constructor() {
+    // -0 and not 0, so that the fields are doubles from the start.
+    this.total = -0;
+    this.squares = -0;
+    this.atMs = Number.NEGATIVE_INFINITY;
+    this.typical = -0;
+  }
+
+  /** A principal asks for one more call. */
+  count(principal: Principal, nowMs: number): void {
+    const asked = principal.countAsked(nowMs);
+    const kept = this.total === 0 ? 0 : Math.exp((this.atMs - nowMs) / MEMORY_MS);
+    this.total = this.total * kept + 1;
+    this.squares = this.squares * kept * kept + 2 * asked - 1;
+    this.atMs = nowMs;
+    this.typical = this.squares / this.total;
+  }
+
+  /** Whether it asks for much less than is typical. */
+  isLight(principal: Principal): boolean {
+    return principal.askedOfLate < this.typical * LIGHT_SHARE;
   }
 }
 

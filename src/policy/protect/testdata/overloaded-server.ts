@@ -5,8 +5,8 @@
 import type { Random } from "../../../world/random.ts";
 import type { AdmissionCall } from "../admission.ts";
 import { ADMITTED, Admission, OUTSIDE, type AdmissionOptions } from "../admission.ts";
-import { HandlerFigures } from "../handler-figures.ts";
-import { Principal } from "../principal.ts";
+import type { HandlerFigures } from "../handler-figures.ts";
+import type { Principal } from "../principal.ts";
 import type { PriorityRank, RefusalWhy } from "../refusal.ts";
 
 /** One call, from when its client sent it. */
@@ -94,7 +94,7 @@ export function poisson(
   };
 }
 
-/** One gap of a service time with this mean, exponential. */
+/** A time with this mean, exponential. */
 export function exponential(random: Random, meanMs: number): number {
   return -Math.log(1 - random.float()) * meanMs;
 }
