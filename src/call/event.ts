@@ -340,6 +340,7 @@ function isAnySubscribed(): boolean {
     outlets["peer.changed"].channel.hasSubscribers ||
     outlets["peers.resolved"].channel.hasSubscribers ||
     outlets["connection.changed"].channel.hasSubscribers ||
+    outlets["admission.refused"].channel.hasSubscribers ||
     outlets.stall.channel.hasSubscribers ||
     outlets.suspected.channel.hasSubscribers ||
     outlets.condemned.channel.hasSubscribers ||

@@ -9,6 +9,7 @@ import {
   hexOf,
   type IdWords,
   mintCallId,
+  mintedMsOf,
   readCallId,
   readTraceparent,
   TRACEPARENT_BYTES,
@@ -78,10 +79,20 @@ describe("a call id", () => {
         mintCallId(world, id);
         const text = callIdText(id);
         assert.equal(Number.parseInt(text.slice(0, 12), 16), wallMs);
-        assert.equal(text.slice(12), hexOf(chance).slice(4) + hexOf(chance) + hexOf(chance));
+        assert.equal(text.slice(16), hexOf(chance) + hexOf(chance));
+        assert.equal(mintedMsOf(id), wallMs);
         for (const part of [id.id0, id.id1, id.id2, id.id3]) assert.equal(part, part | 0, "a small integer");
       }),
     );
+  });
+
+  it("is told from a caller's own 32 digits, in which there is no time to be read", () => {
+    let mistaken = 0;
+    for (let i = 0; i < 20_000; i++) {
+      const words = { id0: nodeWorld.random.uint32() | 0, id1: nodeWorld.random.uint32() | 0, id2: i, id3: i * 7 };
+      if (mintedMsOf(words) !== undefined) mistaken += 1;
+    }
+    assert.ok(mistaken <= 5, `${mistaken} of 20,000: one in 65,536 is to be expected`);
   });
 
   it("is not minted twice", () => {

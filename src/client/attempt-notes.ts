@@ -59,8 +59,10 @@ export function noteFailure(call: ClientCall, attempt: CallAttempt, code: Code, 
   peer.counters.attemptEnded(nowMs, false);
   state.counters.attemptEnded(nowMs, false);
   const { retryAfterMs } = attempt;
-  // What a handler says of this call, of a caller's quota for instance, is not said of the peer.
-  const isOfPeer = attempt.reached === "no" || code === "UNAVAILABLE";
+  // What a handler says of this call, of a caller's quota for instance, is not said of the peer. Nor is what admission says: it refuses a share
+  // of the calls, by priority and caller, and a client that stayed away altogether would come back with all that had waited
+  // (docs/decisions/pushback.md).
+  const isOfPeer = attempt.reason !== "ADMISSION_REFUSED" && (attempt.reached === "no" || code === "UNAVAILABLE");
   if (retryAfterMs !== undefined && retryAfterMs > 0 && isOfPeer) {
     peer.pushbackUntilMs = Math.max(peer.pushbackUntilMs, nowMs + Math.min(retryAfterMs, PUSHBACK_MAX_MS));
   }

@@ -730,6 +730,8 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (!isBack && (attempt.reached === "no" || !isOverload(code, retryAfterMs))) return 0;
     this.#delayMs = backoffMs;
     this.#repeats += 1;
+    // Admission asks this call to wait, not the peer's others: it is the call that does.
+    if (attempt.reason === "ADMISSION_REFUSED" && retryAfterMs !== undefined) return Math.max(backoffMs, retryAfterMs);
     return backoffMs;
   }
 

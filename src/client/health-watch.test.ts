@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { RpcError } from "holdfast";
 import { createSwitches } from "holdfast/policy";
 import { createCluster } from "holdfast/testing";
-import { ServingStatus } from "../../test/calls/health-service.ts";
+import { ServingStatus, withoutHealth } from "../../test/calls/health-service.ts";
 import { peersOf, ROUND_TRIP_MS, servers, serveShop } from "../../test/calls/health-shop.ts";
 import { failureOf, Probe, probe, timed } from "../../test/simulation/probe-cluster.ts";
 
@@ -202,7 +202,7 @@ describe("a Watch", () => {
   it("of a server without the service is not asked for again on the connection, and calls flow at once", async () => {
     await using cluster = createCluster();
     const servedBy: number[] = [];
-    cluster.serve("shop", 1, (server) => probe(server, { unary: () => (servedBy.push(0), {}) }));
+    cluster.serve("shop", 1, (server) => withoutHealth(probe(server, { unary: () => (servedBy.push(0), {}) })));
     const client = cluster.client(Probe, "shop", { health, balance });
     const { tookMs } = await timed(cluster, client.unary({}));
     assert.ok(tookMs < 6, String(tookMs));

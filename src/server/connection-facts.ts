@@ -40,8 +40,6 @@ export class ConnectionFacts {
   started: number;
   succeeded: number;
   failed: number;
-  /** Where it comes from, without the port: on whose behalf its calls are made if nobody is known. */
-  readonly host: string;
   /** Whom admission counts its calls for. */
   admitted: AdmittedPrincipal | undefined;
 
@@ -53,8 +51,6 @@ export class ConnectionFacts {
     this.peer = Object.freeze({ id: address, address, zone: undefined, version: undefined, identities });
     this.certified = id === undefined ? undefined : Object.freeze({ id });
     this.isTrusted = door.isLocal || !door.isTls || id !== undefined;
-    const colon = address.lastIndexOf(":");
-    this.host = colon > 0 ? address.slice(0, colon) : address;
     this.admitted = undefined;
     this.started = 0;
     this.succeeded = 0;

@@ -319,12 +319,12 @@ export class ServerCore implements ServerConnectionOwner {
     this.#checkIdle();
   }
 
-  /** On whose behalf a call is made, as far as admission asks: its principal, or the host that it came from. */
+  /** On whose behalf a call is made, as far as admission asks: its principal, or its connection where nobody is known. */
   admittedPrincipalOf(call: ServerCall): AdmittedPrincipal {
     const { principal } = call;
     const facts = call.exchange.connection.facts as ConnectionFacts;
     if (principal !== undefined && principal !== facts.certified) return this.#principals.of(principal.id);
-    facts.admitted ??= this.#principals.of(principal?.id ?? facts.host);
+    facts.admitted ??= this.#principals.of(principal?.id ?? facts.peer.address);
     return facts.admitted;
   }
 

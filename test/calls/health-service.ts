@@ -1,7 +1,7 @@
 /**
  * A health service whose answers the test says, for any server of ours.
  */
-import type { RpcError, Server } from "holdfast";
+import { RpcError, type Server } from "holdfast";
 import {
   Health,
   HealthCheckResponse_ServingStatus as ServingStatus,
@@ -9,6 +9,14 @@ import {
 import { type Gate, gate } from "./gate.ts";
 
 export { Health, ServingStatus };
+
+/** Lets a server answer as one without the service does; ours have it built in. */
+export function withoutHealth(server: Server): Server {
+  const unimplemented = (): never => {
+    throw new RpcError("UNIMPLEMENTED", "service of /grpc.health.v1.Health/Watch is not known here");
+  };
+  return server.service(Health, { check: unimplemented, list: unimplemented, watch: unimplemented });
+}
 
 interface Ending {
   readonly error: RpcError | undefined;

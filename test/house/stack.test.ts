@@ -78,21 +78,26 @@ test("a call meets the layers in the stacks' order", async () => {
   ]);
 });
 
-test("a request that cannot be decoded, or whose headers are refused, meets no interceptor", async () => {
+test("headers that are refused meet no interceptor, a request that cannot be decoded no handler", async () => {
   let met = 0;
+  let handled = 0;
   const counting: Interceptor = (next) => (call) => {
     met += 1;
     return next(call);
   };
-  await using server = createServer({ interceptors: [counting], drain: { signals: [] } }).service(Bench, benchHandlers);
+  await using server = createServer({ interceptors: [counting], drain: { signals: [] } }).service(Bench, {
+    ...benchHandlers,
+    add: () => ((handled += 1), {}),
+  });
   await using raw = await rawClient((await server.listen(0)).address);
-  const broken = await raw.request("/bench.v1.Bench/Add", framed(Buffer.from([0xff, 0xff, 0xff])));
-  assert.equal(broken.header["grpc-status"] ?? broken.trailer["grpc-status"], "13");
   const refused = await raw.request("/bench.v1.Bench/Add", framed(new Uint8Array(0)), { "grpc-timeout": "soon" });
   assert.equal(refused.header["grpc-status"], "13");
   assert.equal(met, 0);
+  const broken = await raw.request("/bench.v1.Bench/Add", framed(Buffer.from([0xff, 0xff, 0xff])));
+  assert.equal(broken.header["grpc-status"] ?? broken.trailer["grpc-status"], "13");
+  assert.deepEqual([met, handled], [1, 0]);
   await raw.request("/bench.v1.Bench/Add", framed(new Uint8Array(0)));
-  assert.equal(met, 1);
+  assert.deepEqual([met, handled], [2, 1]);
 });
 
 /** The real world, which tells of everything that a client writes. */

@@ -50,6 +50,7 @@ for (const [name, isPartition] of [
     const atFirst = shareIn(backMs, backMs + 500);
     assert.ok(atFirst < 0.5, `${atFirst} of its share at once`);
     const later = shareIn(backMs + HALF_MS, backMs + HALF_MS + 2_000);
-    assert.ok(later >= 0.5, `${later} of its share after ${HALF_MS} ms`);
+    // A thousand picks are counted: two standard errors of a tenth of them are a tenth of the share.
+    assert.ok(later >= 0.4, `${later} of its share after ${HALF_MS} ms`);
   });
 }

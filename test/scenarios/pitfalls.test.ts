@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { type Client, RpcError } from "holdfast";
+import { type Client, RpcError, type ServerOptions } from "holdfast";
 import { createSwitches } from "holdfast/policy";
 import { type Cluster, createCluster } from "holdfast/testing";
 import { failureOf, pause, Probe, probe, type ProbeHandlers, SafeProbe, timed } from "../simulation/probe-cluster.ts";
@@ -10,8 +10,13 @@ import { steadyLoad } from "./steady-load.ts";
 type Unary = ProbeHandlers["unary"];
 
 /** Replicas whose handler is this one. */
-function serve(cluster: Cluster, replicas: number, handler: (index: number) => Unary): void {
-  cluster.serve("shop", replicas, (server, index) => probe(server, { unary: handler(index) }));
+function serve(
+  cluster: Cluster,
+  replicas: number,
+  handler: (index: number) => Unary,
+  options?: Omit<ServerOptions, "world">,
+): void {
+  cluster.serve("shop", replicas, (server, index) => probe(server, { unary: handler(index) }), options);
 }
 
 /** An answer after so long. */
@@ -357,17 +362,25 @@ it("a backoff that is reset begins anew at its shortest, and is never longer tha
  * One worker of 10 ms, whose queue is first in, first out, and has no end; four times slower from the 10th to the 20th second (reliability.md
  * 3.4). Gives back the share of good calls in each ten seconds.
  */
-async function overwhelm(switches: ReturnType<typeof createSwitches>): Promise<readonly number[]> {
+async function overwhelm(
+  switches: ReturnType<typeof createSwitches>,
+  admission: ServerOptions["admission"],
+): Promise<readonly number[]> {
   await using cluster = createCluster({ seed: 1 });
   let serviceMs = 10;
   let freeAtMs = 0;
-  serve(cluster, 1, (index) => async () => {
-    const { nowMs } = cluster.simulation;
-    // What has been given up stays in the queue: the server knows nothing better.
-    freeAtMs = Math.max(freeAtMs, nowMs) + serviceMs;
-    await pause(cluster.simulation.host(`shop/${index}`), freeAtMs - nowMs);
-    return {};
-  });
+  serve(
+    cluster,
+    1,
+    (index) => async () => {
+      const { nowMs } = cluster.simulation;
+      // What has been given up stays in the queue: the server knows nothing better.
+      freeAtMs = Math.max(freeAtMs, nowMs) + serviceMs;
+      await pause(cluster.simulation.host(`shop/${index}`), freeAtMs - nowMs);
+      return {};
+    },
+    { admission },
+  );
   const policy = { attemptTimeoutMs: 1_000, timeoutMs: 3_500 };
   const client = cluster.client(SafeProbe, "shop", { policy, switches });
   const good = new Array<number>(8).fill(0);
@@ -388,10 +401,18 @@ async function overwhelm(switches: ReturnType<typeof createSwitches>): Promise<r
 }
 
 it("goodput comes back by itself after a slow time, because repeats are bounded (metastable failure)", async () => {
-  const bounded = await overwhelm(createSwitches());
+  const bounded = await overwhelm(createSwitches(), false);
   assert.ok((bounded[0] ?? 0) > 0.99 && (bounded[1] ?? 1) < 0.5, `the slow time is felt: ${bounded.join(" ")}`);
   // The queue of the slow time alone takes the server some 20 s.
   for (const share of bounded.slice(4, 8)) assert.ok(share > 0.99, `well again: ${bounded.join(" ")}`);
-  const unbounded = await overwhelm(createSwitches({ states: { budget: "off" } }));
+  const unbounded = await overwhelm(createSwitches({ states: { budget: "off" } }), false);
   assert.ok((unbounded[7] ?? 1) < 0.1, `without a budget it never is: ${unbounded.join(" ")}`);
+});
+
+it("goodput is what the server can do while it is slow, and all of it at once afterwards, where it admits what it can do", async () => {
+  const shares = await overwhelm(createSwitches(), undefined);
+  assert.ok((shares[0] ?? 0) > 0.99, shares.join(" "));
+  // A quarter of 100 calls a second, of 70 that are offered.
+  assert.ok((shares[1] ?? 0) > 0.95 * (25 / 70), `slow: ${shares.join(" ")}`);
+  for (const share of shares.slice(2, 8)) assert.ok(share > 0.98, `well again: ${shares.join(" ")}`);
 });

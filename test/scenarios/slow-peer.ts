@@ -2,7 +2,7 @@
  * One of eleven servers becomes slow, not dead: from 167 ms to 2 s for half a minute. The experiment of "Beyond Round Robin: Load
  * Balancing for Latency" (Linkerd, 2016): within 1 s round robin answered 95 % of the calls, least loaded 99 %, peak EWMA 99.9 %.
  */
-import type { Policy } from "holdfast";
+import type { Policy, ServerOptions } from "holdfast";
 import { createCluster } from "holdfast/testing";
 import { seededRandom } from "../../src/world/seeded-random.ts";
 import { Bench, benchHandlers } from "../calls/bench-service.ts";
@@ -13,6 +13,8 @@ export interface SlowPeerPlan {
   readonly seed: number;
   /** Default the client's own. */
   readonly policy?: Policy<"none"> | undefined;
+  /** Default the servers' own. */
+  readonly server?: Omit<ServerOptions, "world"> | undefined;
 }
 
 /** What one minute of it came to. */
@@ -48,26 +50,31 @@ const SLOW_UNTIL_MS = 45_000;
 const END_FROM_MS = 55_000;
 const TIMEOUT_MS = 1_000;
 
-export async function playSlowPeer({ seed, policy }: SlowPeerPlan): Promise<SlowPeerResult> {
+export async function playSlowPeer({ seed, policy, server: options }: SlowPeerPlan): Promise<SlowPeerResult> {
   await using cluster = createCluster({ seed });
   const { simulation } = cluster;
   const random = seededRandom(seed);
   const slow = seed % SERVERS;
   const handled = { all: 0, whileSlow: 0, atTheEnd: 0 };
   let startMs = 0;
-  cluster.serve("shop", SERVERS, (server, index) => {
-    const { timers } = simulation.host(`shop/${index}`);
-    const add = ({ a, b }: { readonly a: number; readonly b: number }): Promise<{ result: number }> => {
-      const atMs = simulation.nowMs - startMs;
-      const isSlow = index === slow && atMs >= SLOW_FROM_MS && atMs < SLOW_UNTIL_MS;
-      handled.all += 1;
-      if (isSlow) handled.whileSlow += 1;
-      if (index === slow && atMs >= END_FROM_MS) handled.atTheEnd += 1;
-      const tookMs = isSlow ? SLOW_MS : normalMs(random, MEAN_MS, DEVIATION_MS);
-      return new Promise((resolve) => timers.schedule(tookMs, () => resolve({ result: a + b })));
-    };
-    return server.service(Bench, { ...benchHandlers, add });
-  });
+  cluster.serve(
+    "shop",
+    SERVERS,
+    (server, index) => {
+      const { timers } = simulation.host(`shop/${index}`);
+      const add = ({ a, b }: { readonly a: number; readonly b: number }): Promise<{ result: number }> => {
+        const atMs = simulation.nowMs - startMs;
+        const isSlow = index === slow && atMs >= SLOW_FROM_MS && atMs < SLOW_UNTIL_MS;
+        handled.all += 1;
+        if (isSlow) handled.whileSlow += 1;
+        if (index === slow && atMs >= END_FROM_MS) handled.atTheEnd += 1;
+        const tookMs = isSlow ? SLOW_MS : normalMs(random, MEAN_MS, DEVIATION_MS);
+        return new Promise((resolve) => timers.schedule(tookMs, () => resolve({ result: a + b })));
+      };
+      return server.service(Bench, { ...benchHandlers, add });
+    },
+    options,
+  );
   const client = cluster.client(Bench, "shop", { policy: { ...policy, timeoutMs: TIMEOUT_MS } });
   await cluster.settle(client.$channel.ready());
   startMs = simulation.nowMs;

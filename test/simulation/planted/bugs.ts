@@ -93,7 +93,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: "src/client/client-call.ts",
     find: "if (this.isWaiting) this.channel.stopWaiting(this);",
     replace: "",
-    expects: ["no-attempt-after-end", "nothing-left-open"],
+    expects: ["no-attempt-after-end", "nothing-left-open", "reached-is-true"],
   },
   {
     name: "never-dialled-again",
