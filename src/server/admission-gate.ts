@@ -90,11 +90,11 @@ export class AdmissionGate extends WheelEntry {
     if (this.admission.isTurnDue) this.#drainLater();
   }
 
-  /** It needs its permit or its place in the queue no more. `isSample`: it took the time of its handler. */
-  leave(call: AdmissionCall, isSample: boolean): void {
+  /** It needs its permit or its place in the queue no more. `isSample`: it took the time of its handler, until `endedMs` (NaN: now). */
+  leave(call: AdmissionCall, isSample: boolean, endedMs: number): void {
     const { admission } = this;
-    if (call.admissionState === RUNNING) admission.ended(call, this.#runtime.world.clock.monotonicMs(), isSample);
-    else admission.withdraw(call);
+    if (call.admissionState !== RUNNING) admission.withdraw(call);
+    else admission.ended(call, endedMs >= 0 ? endedMs : this.#runtime.world.clock.monotonicMs(), isSample);
     this.#look();
   }
 

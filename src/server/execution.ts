@@ -32,11 +32,13 @@ const RUN = 3;
 const OVER = 4;
 
 export class Execution implements AdmissionCall {
-  readonly call: ServerCall;
-  readonly #owner: ExecutionOwner;
+  call: ServerCall;
+  #owner: ExecutionOwner;
   #step: number;
+  /** It could not go on at once. */
+  hasWaited: boolean;
   /** How long its handler keeps the loop is to be measured. */
-  #isTimed: boolean;
+  isTimed: boolean;
   // Admission's own.
   admissionState: AdmissionCall["admissionState"];
   queuePrevious: AdmissionCall | undefined;
@@ -51,7 +53,8 @@ export class Execution implements AdmissionCall {
     this.call = call;
     this.#owner = owner;
     this.#step = LOOK_UP;
-    this.#isTimed = false;
+    this.hasWaited = false;
+    this.isTimed = false;
     this.admissionState = OUTSIDE;
     this.queuePrevious = undefined;
     this.queueNext = undefined;
@@ -59,6 +62,18 @@ export class Execution implements AdmissionCall {
     this.admittedAtMs = Number.NaN;
     this.runningThen = 0;
     this.entry = undefined;
+  }
+
+  /** For another call, when nobody holds it any more: its memory is worth more than a look at it. */
+  reuse(call: ServerCall, owner: ExecutionOwner): this {
+    this.call = call;
+    this.#owner = owner;
+    this.#step = LOOK_UP;
+    this.hasWaited = false;
+    this.isTimed = false;
+    this.admissionState = OUTSIDE;
+    this.entry = undefined;
+    return this;
   }
 
   get priorityRank(): PriorityRank {
@@ -97,7 +112,7 @@ export class Execution implements AdmissionCall {
           break;
         case RUN:
           this.#step = OVER;
-          if (this.#isTimed) this.#runTimed();
+          if (this.isTimed) this.#runTimed();
           else this.#owner.passed();
           return;
         default:
@@ -118,13 +133,14 @@ export class Execution implements AdmissionCall {
     this.#givePermitBack(false);
   }
 
-  /** The handler has ended. */
-  ended(isSample: boolean): void {
-    this.#givePermitBack(isSample);
+  /** The handler has ended: at `endedMs`, if the caller knows, else now. */
+  ended(isSample: boolean, endedMs: number): void {
+    if (this.admissionState !== OUTSIDE) this.call.core.gate?.leave(this, isSample, endedMs);
   }
 
   /** It waited, and may go on. */
   admitted(): void {
+    this.hasWaited = true;
     this.go();
   }
 
@@ -142,7 +158,7 @@ export class Execution implements AdmissionCall {
       this.refused("rate", this.isRepeat ? NOT_AGAIN : Math.ceil(overRateMs));
       return false;
     }
-    this.#isTimed = this.call.route.handlerFigures.isTimed;
+    this.isTimed = this.call.route.handlerFigures.isTimed;
     return gate.offer(this, this.call.exchange.connection.receivedAtMs);
   }
 
@@ -155,7 +171,7 @@ export class Execution implements AdmissionCall {
   }
 
   #givePermitBack(isSample: boolean): void {
-    if (this.admissionState !== OUTSIDE) this.call.core.gate?.leave(this, isSample);
+    if (this.admissionState !== OUTSIDE) this.call.core.gate?.leave(this, isSample, Number.NaN);
   }
 
   /** True: recorded, go on. False: the owner was told, or hears later. */
@@ -172,6 +188,7 @@ export class Execution implements AdmissionCall {
       return false;
     }
     if (!(claim instanceof Promise)) return this.#claimed(claim);
+    this.hasWaited = true;
     claim.then(
       (late) => {
         if (this.#step === OVER) {
@@ -214,6 +231,7 @@ export class Execution implements AdmissionCall {
           return;
         }
         // It ended without one: from the beginning.
+        this.hasWaited = true;
         this.#step = LOOK_UP;
         this.go();
       },

@@ -79,7 +79,7 @@ export async function endExecution(call: ServerCall, execution: Execution, work:
     else await keep(call, execution, keptFailure(call, statusOf(readable(error), call)));
     throw error;
   } finally {
-    execution.ended(true);
+    execution.ended(true, Number.NaN);
   }
   if (execution.entry === undefined) return reply;
   const kept = await keep(call, execution, keptReply(call, call.replyCodec, reply));

@@ -9,7 +9,7 @@ import type { ServerCall } from "./server-call.ts";
 
 export function recordOf(call: ServerCall, code: CodeOrOk, error: RpcError | undefined, nowMs: number): CallRecord {
   const tookMs = nowMs - call.arrivedMs;
-  const queueMs = Number.isNaN(call.startedMs) ? tookMs : call.startedMs - call.arrivedMs;
+  const queueMs = call.startedMs === undefined ? tookMs : call.startedMs - call.arrivedMs;
   const hasTrace = (call.trace0 | call.trace1 | call.trace2 | call.trace3) !== 0;
   return Object.freeze({
     callId: call.id,

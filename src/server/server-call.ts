@@ -13,7 +13,7 @@ import type { DedupEntry } from "../durable/dedup-store.ts";
 import type { MessageCodec } from "../schema/codec.ts";
 import { type ExchangeOwner, type ServerExchange, type Status, unreadable } from "../wire/transport/server-exchange.ts";
 import { WheelEntry } from "../wire/transport/timer-wheel.ts";
-import { Execution, type ExecutionOwner } from "./execution.ts";
+import type { Execution, ExecutionOwner } from "./execution.ts";
 import { readable, statusOf } from "./handler-error.ts";
 import { HandlerView } from "./handler-view.ts";
 import { decodeKept } from "./kept-answer.ts";
@@ -38,8 +38,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   readonly exchange: ServerExchange;
   readonly route: Route;
   readonly arrivedMs: number;
-  /** When its handler was called; NaN before. */
-  startedMs: number;
+  /** When its handler was called, if anybody listens. */
+  startedMs: number | undefined;
   requestPairs: (string | Uint8Array)[] | undefined;
   trailerPairs: (string | Uint8Array)[] | undefined;
   /** A Holdfast id's words, or the text of another's. */
@@ -90,7 +90,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.exchange = exchange;
     this.route = route;
     this.arrivedMs = arrivedMs;
-    this.startedMs = Number.NaN;
+    this.startedMs = undefined;
     this.requestPairs = undefined;
     this.trailerPairs = undefined;
     this.id0 = 0;
@@ -248,7 +248,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     if (!this.isReleased) {
       this.isOverdue = true;
       this.core.callOverdue();
-      this.#execution?.ended(false);
+      this.#execution?.ended(false, Number.NaN);
       this.#release();
     }
     if (!this.isCancelled && this.deadlineMs !== Infinity) this.#arm(this.deadlineMs);
@@ -378,7 +378,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
       this.#isRunning = true;
       scopes.run(this, runIntercepted, this);
     } else if (this.hasGates) {
-      this.#execution = new Execution(this, this);
+      this.#execution = this.core.executionOf(this);
       this.#execution.go();
     } else {
       this.passed();
@@ -387,14 +387,14 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
 
   /** Nothing stands before the handler any more. */
   passed(): void {
-    if (this.#isLate()) return;
+    if ((this.isOver || this.#execution?.hasWaited === true) && this.#isLate()) return;
     const request = this.#readRequest();
     if (request === unreadable) return;
     const problem = this.route.validate === undefined ? undefined : this.#validated(request);
     if (problem instanceof Promise) {
       problem.then(
-        (late) => this.#start(request, late),
-        (error: unknown) => this.#start(request, error),
+        (late) => this.#startLate(request, late),
+        (error: unknown) => this.#startLate(request, error),
       );
     } else {
       this.#start(request, problem);
@@ -447,16 +447,19 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     }
   }
 
+  #startLate(request: unknown, problem: unknown): void {
+    if (!this.#isLate()) this.#start(request, problem);
+  }
+
   #start(request: unknown, problem: unknown): void {
     if (problem !== undefined) {
       this.fail(problem);
       this.#letRun();
       return;
     }
-    if (this.#isLate()) return;
     this.#isRunning = true;
     this.#hasRun = true;
-    if (this.core.events.isHeard) this.startedMs = this.core.runtime.world.clock.monotonicMs();
+    if (this.core.events.hears("call.ended")) this.startedMs = this.core.runtime.world.clock.monotonicMs();
     scopes.run(this, runHandler, this, request);
     if (this.route.isRequestStream || this.route.isReplyStream) this.#execution?.begun();
   }
@@ -497,6 +500,14 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.handlerEnded();
   }
 
+  /** Its handler ended in the turn in which the call came: if such handlers are light, no clock need be read. */
+  endsInTurn(): void {
+    const { gate } = this.core;
+    const execution = this.#execution;
+    if (gate === undefined || execution === undefined || execution.isTimed || gate.admission.isTurnDue) return;
+    this.core.endsAtMs = this.arrivedMs + this.route.handlerFigures.costMs;
+  }
+
   /** All that the handler did was taken back: a repeat runs. */
   forget(): void {
     this.#execution?.abandon();
@@ -535,22 +546,22 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     Promise.resolve(work).then(letGo, letGo);
   }
 
-  /** The handler, and its iterator, have come to their end. */
-  handlerEnded(): void {
+  /** The handler, and its iterator, have come to their end: at `endedMs`, if that is known. */
+  handlerEnded(endedMs: number = Number.NaN): void {
     if (this.#heldBy > 0) {
       if (!this.#isEndDue) this.#letRun();
       this.#isEndDue = true;
       return;
     }
     this.#isRunning = false;
-    this.#handlerEnded();
+    this.#handlerEnded(endedMs);
   }
 
   /** The call is over: its handler, if it runs, has a grace until its slot is taken for free. */
   #letRun(): void {
     this.#wakeWriter();
     if (this.#isRunning) this.#arm(this.core.runtime.world.clock.monotonicMs() + OVERDUE_MS);
-    else this.#handlerEnded();
+    else this.#handlerEnded(Number.NaN);
   }
 
   #arm(dueMs: number): void {
@@ -558,13 +569,15 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.core.runtime.wheel.arm(this.#timer, dueMs);
   }
 
-  #handlerEnded(): void {
+  #handlerEnded(endedMs: number): void {
     if (this.#hasHandlerEnded) return;
     this.#hasHandlerEnded = true;
     const execution = this.#execution;
     if (execution !== undefined) {
-      if (this.#hasRun) execution.ended(!this.isOverdue);
+      this.#execution = undefined;
+      if (this.#hasRun) execution.ended(!this.isOverdue, endedMs);
       else execution.abandon();
+      if (!this.isKept) this.core.executionDone(execution);
     }
     if (this.#timer !== undefined) this.core.runtime.wheel.cancel(this.#timer);
     if (this.isOverdue) this.core.callNoLongerOverdue();
@@ -635,6 +648,7 @@ function runHandler(call: ServerCall, request: unknown): void {
         (error: unknown) => settleFailed(call, error),
       );
     } else {
+      call.endsInTurn();
       settleUnary(call, result);
     }
   } catch (error) {
@@ -650,17 +664,21 @@ function validRequests(call: ServerCall): AsyncIterable<unknown> {
 
 function settleUnary(call: ServerCall, reply: unknown): void {
   const { entry } = call;
+  let endedMs = Number.NaN;
   try {
     if (entry !== undefined) {
       call.keep(entry, entry.answer ?? keptReply(call, call.replyCodec, reply));
       return;
     }
-    call.sendLast(reply);
+    if (!call.isOver) {
+      call.sendLast(reply);
+      endedMs = call.core.recordedAtMs;
+    }
   } catch (error) {
     settleFailed(call, error);
     return;
   }
-  call.handlerEnded();
+  call.handlerEnded(endedMs);
 }
 
 /** A failure is an answer too: a repeat gets the same, unless all that the handler did was taken back. */

@@ -43,6 +43,7 @@ import { RateLimit } from "../policy/protect/rate-limit.ts";
 import { NOT_AGAIN, type PriorityRank, type RefusalWhy } from "../policy/protect/refusal.ts";
 import { AdmissionGate, COARSE_RETRY_MS, type GateOptions, refusalFor } from "./admission-gate.ts";
 import type { ConnectionFacts } from "./connection-facts.ts";
+import { Execution } from "./execution.ts";
 import { type Authenticate, Identity } from "./identity.ts";
 import { runIntercepted } from "./intercept.ts";
 import type { Once } from "./once.ts";
@@ -89,6 +90,12 @@ export class ServerCore implements ServerConnectionOwner {
   /** Calls whose handler has not ended. */
   openCalls: number;
   finishedCalls: number;
+  /** When the last call came to its end. */
+  recordedAtMs: number;
+  /** When the call that is about to end does, if that need not be looked up; NaN. */
+  endsAtMs: number;
+  /** What the last calls used, for the next ones. */
+  #spare: Execution | undefined;
   overdueCalls: number;
   /** Calls that were refused before their handler, by why. */
   readonly refusedCalls: Record<string, number>;
@@ -116,6 +123,9 @@ export class ServerCore implements ServerConnectionOwner {
     this.connections = new Set();
     this.openCalls = 0;
     this.finishedCalls = 0;
+    this.recordedAtMs = Number.NaN;
+    this.endsAtMs = Number.NaN;
+    this.#spare = undefined;
     this.overdueCalls = 0;
     this.refusedCalls = {};
     this.isDegraded = () => false;
@@ -269,12 +279,26 @@ export class ServerCore implements ServerConnectionOwner {
   /** A call has come to its end for its caller. */
   record(call: ServerCall, code: CodeOrOk, error: RpcError | undefined): void {
     const facts = call.exchange.connection.facts as ConnectionFacts;
-    const nowMs = this.runtime.world.clock.monotonicMs();
+    const nowMs = this.endsAtMs >= 0 ? this.endsAtMs : this.runtime.world.clock.monotonicMs();
+    this.endsAtMs = Number.NaN;
+    this.recordedAtMs = nowMs;
     if (code === "OK") facts.succeeded += 1;
     else facts.failed += 1;
     call.route.figures.ended(code, nowMs, nowMs - call.arrivedMs);
     if (this.events.hears("call.ended"))
       this.events.emit("call.ended", nowMs, { record: recordOf(call, code, error, nowMs) });
+  }
+
+  /** The way to the handler, for a call without interceptors. */
+  executionOf(call: ServerCall): Execution {
+    const spare = this.#spare;
+    if (spare === undefined) return new Execution(call, call);
+    this.#spare = undefined;
+    return spare.reuse(call, call);
+  }
+  /** Nobody holds it any more. */
+  executionDone(execution: Execution): void {
+    this.#spare = execution;
   }
 
   connectionClosed(connection: ServerConnection): void {
