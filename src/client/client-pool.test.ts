@@ -21,7 +21,7 @@ describe("connections to one peer", () => {
             return {};
           },
         }),
-      { limits: { streamsPerConnectionMax: 10 } },
+      { admission: false, limits: { streamsPerConnectionMax: 10 } },
     );
     const client = cluster.client(Probe, "shop");
     const report = () => client.$channel.peers()[0];

@@ -62,18 +62,13 @@ describe("a Holdfast server", () => {
       assert.match(text, /^< grpc-status: 4/m);
     });
     it("says UNIMPLEMENTED for an unknown path, in HTTP's 200", async () => {
-      const { text } = await curl(
-        "-v",
-        ...GRPC,
-        "--data-binary",
-        `@${bodyFile("nobody", 0)}`,
-        url("/nobody.Knows/This"),
-      );
+      // Without a body: this curl takes a reply that overtakes one for a broken stream.
+      const { text } = await curl("-v", ...GRPC, "-X", "POST", url("/nobody.Knows/This"));
       assert.match(text, /^< HTTP\/2 200/m);
       assert.match(text, /^< grpc-status: 12/m);
     });
     it("refuses what is not gRPC with HTTP's 415", async () => {
-      // Without a body: this curl takes a reply that overtakes one for a broken stream.
+      // Without a body, for the same reason.
       for (const type of ["application/json", "application/grpcx", "text/plain"]) {
         const { text } = await curl(
           "-o",

@@ -59,6 +59,9 @@ const BLIND_FIRST_MS = 4;
  */
 const COLD_MAX = 32;
 const COLD_SAMPLES = 128;
+/** Handlers that take so long give few answers: so long after that most was felt, a few of them will do. */
+const COLD_MS = 500;
+const COLD_SAMPLES_FEW = 8;
 /** Nothing grows blindly that has eyes: not while the last few answers were slower than this. */
 const LATELY_CALM = 1.35;
 const LATELY_SHARE = 0.2;
@@ -92,6 +95,8 @@ export class ConcurrencyLimit {
   private limit: number;
   /** Calls that have yet to end before it may go beyond {@link COLD_MAX}. */
   private cold: number;
+  /** From then on a few calls that have ended will do. */
+  private coldUntilMs: number;
   /** Where a bottleneck was met, and when. */
   private ceiling: number;
   private ceilingAtMs: number;
@@ -138,6 +143,7 @@ export class ConcurrencyLimit {
     this.permits = isAdaptive ? Math.min(LIMIT_START, max) : max;
     this.limit += this.permits;
     this.cold = COLD_SAMPLES;
+    this.coldUntilMs = Number.POSITIVE_INFINITY;
     this.ceiling = Number.POSITIVE_INFINITY;
     this.ceilingAtMs = Number.NEGATIVE_INFINITY;
     this.fellFrom = -0;
@@ -183,7 +189,7 @@ export class ConcurrencyLimit {
     isHeldBack: boolean,
   ): void {
     this.ends += 1;
-    if (this.cold > 0) this.cold -= 1;
+    if (this.cold > 0) this.warm(nowMs);
     if (running > this.peak) this.peak = running;
     const age = nowMs - admittedAtMs;
     const tookMs = age > NOISE_MS ? age : NOISE_MS;
@@ -210,6 +216,9 @@ export class ConcurrencyLimit {
 
   /** The limit holds a call back: where no bottleneck was met, it may grow before there is an answer. Whether it did. */
   growsBlind(nowMs: number): boolean {
+    if (this.cold > 0 && this.limit >= COLD_MAX && this.coldUntilMs === Number.POSITIVE_INFINITY) {
+      this.coldUntilMs = nowMs + COLD_MS;
+    }
     if (nowMs < this.blindDueMs) return false;
     const isFirst = this.grownAtMs === Number.NEGATIVE_INFINITY;
     this.grownAtMs = nowMs;
@@ -224,6 +233,13 @@ export class ConcurrencyLimit {
   get blindDueMs(): number {
     if (!this.isAdaptive || !this.isBlind || this.limit >= this.max) return Number.POSITIVE_INFINITY;
     return this.limit < this.ceiling ? this.grownAtMs + this.blindMs() : this.ceilingAtMs + CEILING_MS;
+  }
+
+  private warm(nowMs: number): void {
+    this.cold -= 1;
+    if (nowMs < this.coldUntilMs || this.latelyMs < COLD_MS || COLD_SAMPLES - this.cold < COLD_SAMPLES_FEW) return;
+    this.cold = 0;
+    this.isBlind = true;
   }
 
   private blindMs(): number {
