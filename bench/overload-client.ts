@@ -1,5 +1,6 @@
 /** The client's process of `overload`. */
 import { createClient } from "holdfast";
+import { createSwitches } from "holdfast/policy";
 import { answerCommands } from "./commands.ts";
 import { serverHost } from "./contender.ts";
 import { Bench } from "./gen/bench/v1/bench_pb.ts";
@@ -25,8 +26,11 @@ const commands: OverloadClientCommands = {
 answerCommands({ ...commands });
 
 function open(port: number, isPlain: boolean) {
-  const policy = isPlain ? { preset: "none" as const, timeoutMs } : { timeoutMs };
-  return createClient(Bench, `${serverHost}:${port}`, { policy });
+  const address = `${serverHost}:${port}`;
+  if (!isPlain) return createClient(Bench, address, { policy: { timeoutMs } });
+  // Also what reached no handler is not sent again: arrivals are what the schedule says.
+  const switches = createSwitches({ states: { retry: "off" } });
+  return createClient(Bench, address, { policy: { preset: "none", timeoutMs }, switches });
 }
 
 let turn = 0;

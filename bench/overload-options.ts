@@ -22,7 +22,7 @@ export const overloadUsage = `usage: npm run bench -- overload [flags]
   --json            one JSON object on stdout instead of lines
   --seconds N       of ten times the capacity, and of sheddable calls twelvefold, 1..600 (5; a full run: 60)
   --steps N         from 0.7 to 1.4 times the capacity, 1..500 (10; a full run: 50)
-  --connections N   that the calls come over, 1..64 (16)
+  --connections N   that the calls come over, 1..64 (4)
   --handlers a,b    ${kinds.join(", ")} (both)
   --contenders a,b  ${overloadContenders.join(", ")} (holdfast)`;
 
@@ -34,7 +34,7 @@ export function parseOverloadOptions(args: readonly string[]): OverloadOptions {
     isJson: values.json ?? false,
     seconds: numberOf("seconds", values.seconds ?? "5", 1, 600, true),
     steps: numberOf("steps", values.steps ?? "10", 1, 500, true),
-    connections: numberOf("connections", values.connections ?? "16", 1, 64, true),
+    connections: numberOf("connections", values.connections ?? "4", 1, 64, true),
     kinds: (values.handlers ?? kinds.join()).split(",").map((name) => wordOf("handler", name, kinds)),
     contenders: (values.contenders ?? "holdfast")
       .split(",")
