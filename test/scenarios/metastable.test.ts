@@ -6,7 +6,7 @@ import { Metastable, type Trigger, triggers, TROUBLE_S, WARM_S } from "./metasta
 
 /** `HOLDFAST_SCENARIO_FULL=1`: more seeds, and a minute to look at afterwards. */
 const IS_FULL = process.env["HOLDFAST_SCENARIO_FULL"] === "1";
-const SEEDS = IS_FULL ? [1, 2, 3, 4, 5] : [1];
+const SEEDS = IS_FULL ? [1, 2, 3, 4, 5, 6, 7, 8] : [1, 2, 3];
 const AFTER_S = IS_FULL ? 60 : 10;
 /** So long after its end trouble may still be felt. */
 const RECOVERY_S = 1;

@@ -41,6 +41,9 @@ class Dialled implements Socket {
 
 class Owner implements LinkOwner {
   isAnyReady = false;
+  get isShort(): boolean {
+    return !this.isAnyReady;
+  }
   readonly open = new Set<ClientConnection>();
   linkReady(): void {}
   linkLost(): void {}

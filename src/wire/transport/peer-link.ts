@@ -4,7 +4,7 @@
  */
 import type { Http2Limits } from "../http2/limits.ts";
 import { ClientConnection, type ClientConnectionOwner, type Dial } from "./client-connection.ts";
-import { besideDelayMs, goodbyeDelayMs, impatientDelayMs, reconnectDelayMs } from "./reconnect.ts";
+import { goodbyeDelayMs, impatientDelayMs, reconnectDelayMs, wantedDelayMs } from "./reconnect.ts";
 import type { Runtime } from "./runtime.ts";
 import { WheelEntry } from "./timer-wheel.ts";
 
@@ -44,6 +44,8 @@ export interface LinkOwner {
   connectionEnded(connection: ClientConnection, text: string, wasReady: boolean): void;
   /** Any peer is ready. */
   readonly isAnyReady: boolean;
+  /** No peer is ready, or those that are have refused calls of late for want of capacity. */
+  readonly isShort: boolean;
 }
 
 /** A connection that lived so long before its peer said goodbye begins the count of those anew. */
@@ -185,6 +187,15 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     if (this.state !== "backoff") return;
     const { clock, random } = this.runtime.world;
     const dueMs = clock.monotonicMs() + impatientDelayMs(random.float());
+    if (dueMs < this.dueMs) this.runtime.wheel.arm(this, dueMs);
+  }
+
+  /** The peers that are ready refuse calls for want of capacity: a wait between two dials that began before is too long now. */
+  wanted(): void {
+    if (this.state === "connecting") this.#dialBesideLater();
+    if (this.state !== "backoff") return;
+    const { clock, random } = this.runtime.world;
+    const dueMs = clock.monotonicMs() + wantedDelayMs(random.float());
     if (dueMs < this.dueMs) this.runtime.wheel.arm(this, dueMs);
   }
 
@@ -348,17 +359,17 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
   }
 
   #dialBesideLater(): void {
-    if (this.isArmed || this.#owner.isAnyReady) return;
+    if (this.isArmed || !this.#owner.isShort) return;
     const { clock, random } = this.runtime.world;
-    this.runtime.wheel.arm(this, clock.monotonicMs() + besideDelayMs(random.float()));
+    this.runtime.wheel.arm(this, clock.monotonicMs() + wantedDelayMs(random.float()));
   }
 
   /**
-   * While no peer is ready: dials once more beside the dial that nothing has answered, and in the place of the one that was dialled so before. The
+   * While peers are wanted: dials once more beside the dial that nothing has answered, and in the place of the one that was dialled so before. The
    * first goes on, for an answer may take longer than that. What has been answered is a peer at work, which one more handshake would not hurry.
    */
   #dialBeside(): void {
-    if (this.#owner.isAnyReady) return;
+    if (!this.#owner.isShort) return;
     const beside = this.#beside;
     if (this.#next?.isOpen === false && beside?.isOpen !== true) {
       this.#beside = undefined;
