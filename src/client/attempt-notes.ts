@@ -56,7 +56,8 @@ export function noteFailure(call: ClientCall, attempt: CallAttempt, code: Code, 
     } else state.throttleOf(call.priority)?.accepted(nowMs);
   }
   // Whose callee it was does not matter to the choice, nor whether it was a refusal: a peer that fails at once must not look like the fastest.
-  if (judgement.blame !== "caller" && judgement.blame !== "this-process") peer.failed(attempt, nowMs);
+  if (judgement.countsAsLoad) peer.refused(attempt, nowMs);
+  else if (judgement.blame !== "caller" && judgement.blame !== "this-process") peer.failed(attempt, nowMs);
   peer.ended(attempt);
   peer.counters.attemptEnded(nowMs, false);
   state.counters.attemptEnded(nowMs, false);
