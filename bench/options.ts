@@ -27,7 +27,12 @@ export const scenarioNames: readonly ScenarioName[] = [
 /** Benchmarks that are programs of their own, with flags of their own (`--json` among them). */
 export const programs: Readonly<Record<string, { readonly file: string; readonly what: string }>> = {
   codec: { file: "./codec.ts", what: "the compiled message codec against protobuf-es" },
+  metastable: {
+    file: "./metastable.ts",
+    what: "five kinds of trouble, and what is left of them afterwards, with real processes",
+  },
   once: { file: "./once.ts", what: "claim and finish at the dedup stores, in memory and in a file" },
+  overload: { file: "./overload.ts", what: "more calls than a server can do, with real processes" },
   pick: { file: "./pick.ts", what: "one choice of a balancer, at 10 to 10,000 peers" },
   policy: { file: "./policy.ts", what: "protect() against cockatiel and opossum" },
   rolling: { file: "./rolling.ts", what: "five servers restarted one after the other under load, with real processes" },

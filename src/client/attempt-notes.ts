@@ -50,11 +50,14 @@ export function noteFailure(call: ClientCall, attempt: CallAttempt, code: Code, 
   if (attempt.fault === "attempt-timeout") (connection.watcher as ConnectionWatch).gaveUp(attempt);
   // A stream for which one connection had no slot says nothing of what the service can take: the call goes elsewhere (gRFC A6).
   if (attempt.fault !== "stream-refused") {
-    if (judgement.countsAsLoad) state.refused(call.priority, nowMs);
-    else state.throttleOf(call.priority)?.accepted(nowMs);
+    if (judgement.countsAsLoad) {
+      state.refused(call.priority, nowMs);
+      channel.wasRefused(nowMs);
+    } else state.throttleOf(call.priority)?.accepted(nowMs);
   }
   // Whose callee it was does not matter to the choice, nor whether it was a refusal: a peer that fails at once must not look like the fastest.
-  if (judgement.blame !== "caller" && judgement.blame !== "this-process") peer.failed(attempt, nowMs);
+  if (judgement.countsAsLoad) peer.refused(attempt, nowMs);
+  else if (judgement.blame !== "caller" && judgement.blame !== "this-process") peer.failed(attempt, nowMs);
   peer.ended(attempt);
   peer.counters.attemptEnded(nowMs, false);
   state.counters.attemptEnded(nowMs, false);

@@ -39,6 +39,9 @@ const WAITING_MAX = 10_000;
 const OUTAGE_MS = 10_000;
 /** So long after the first peer is ready calls that wait are spread over the peers that are still coming. */
 const SPREAD_MS = 10;
+/** For how long after a refusal the channel is short of capacity, and how often the peers that are away are looked at meanwhile. */
+const SHORT_MS = 1_000;
+const WANTED_EVERY_MS = 250;
 /** Tokens are numbered for the whole process: one for each authority, as far as there are not too many. */
 const AUTHORITY_TOKENS_MAX = 1_024;
 const authorityTokens = new Map<string, FieldToken>();
@@ -138,6 +141,9 @@ export class ChannelCore implements PickGate<ClientPeer> {
   #hasBeenReady: boolean;
   /** Until then, calls that wait are spread over the peers whose first dials are coming to their end. */
   #spreadUntilMs: number;
+  /** Until then, peers that are away are wanted back: others have refused calls for want of capacity. */
+  #shortUntilMs: number;
+  #wantedDueMs: number;
   #stopDiscovery: (() => void) | undefined;
   readonly #stopStalls: () => void;
   readonly #stopSwitches: (() => void) | undefined;
@@ -196,6 +202,8 @@ export class ChannelCore implements PickGate<ClientPeer> {
     this.#isStarted = false;
     this.#hasBeenReady = false;
     this.#spreadUntilMs = -Infinity;
+    this.#shortUntilMs = -Infinity;
+    this.#wantedDueMs = -Infinity;
     this.#stopDiscovery = undefined;
     this.#waiting = new WaitingCalls();
     this.#startWaiting = (call, peer) => {
@@ -239,6 +247,9 @@ export class ChannelCore implements PickGate<ClientPeer> {
 
   get isAnyReady(): boolean {
     return this.peers.some((peer) => peer.isReady && peer.link.state === "ready");
+  }
+  get isShort(): boolean {
+    return this.nowMs() < this.#shortUntilMs || !this.isAnyReady;
   }
   get isPanicking(): boolean {
     return this.#balancer.isPanicking;
@@ -353,6 +364,17 @@ export class ChannelCore implements PickGate<ClientPeer> {
       this.events.emit("peer.changed", this.nowMs(), { peer: peer.describe(), health, why });
     }
     if (mayPlace && this.#waiting.count > 0) this.peerHasRoom();
+  }
+
+  /**
+   * A peer has refused an attempt for want of capacity. Those that are away would bring some: the wait between two dials, two minutes in the end, is for peers
+   * that nobody misses.
+   */
+  wasRefused(nowMs: number): void {
+    this.#shortUntilMs = nowMs + SHORT_MS;
+    if (nowMs < this.#wantedDueMs || this.peers.length === 1) return;
+    this.#wantedDueMs = nowMs + WANTED_EVERY_MS;
+    for (const { link } of this.peers) link.wanted();
   }
 
   peerReady(peer: ClientPeer): void {

@@ -82,6 +82,9 @@ export class ClientPeer extends Candidate implements LinkOwner {
   get isAnyReady(): boolean {
     return this.channel.isAnyReady;
   }
+  get isShort(): boolean {
+    return this.channel.isShort;
+  }
 
   /** As records and errors name it. */
   describe(): Peer {

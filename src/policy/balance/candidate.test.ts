@@ -262,6 +262,53 @@ describe("a failure", () => {
   });
 });
 
+describe("a refusal for want of capacity", () => {
+  function refuse(peer: Candidate, latencyMs: number, nowMs: number): void {
+    const attempt = begun(peer, nowMs - latencyMs);
+    peer.refused(attempt, nowMs);
+    peer.ended(attempt);
+  }
+
+  it("costs what a failure does as long as nothing is answered", () => {
+    const refusing = new Candidate();
+    const failing = new Candidate();
+    for (const peer of [refusing, failing]) observe(peer, 100, 0);
+    for (let nowMs = 10; nowMs <= 60; nowMs += 10) {
+      refuse(refusing, 1, nowMs);
+      fail(failing, 1, nowMs);
+      assert.equal(refusing.load(nowMs), failing.load(nowMs));
+    }
+    assert.ok(refusing.costNowMs(60) > 1_000);
+  });
+
+  it("is forgotten with the next answer: the peer has room", () => {
+    const peer = new Candidate();
+    const other = new Candidate();
+    for (const each of [peer, other]) observe(each, 100, 0);
+    for (let nowMs = 10; nowMs <= 1_000; nowMs += 10) refuse(peer, 1, nowMs);
+    for (const each of [peer, other]) observe(each, 100, 1_010);
+    near(peer.load(1_010), other.load(1_010));
+  });
+
+  it("of a peer that had answered nothing is what is known of it, until that fades", () => {
+    const peer = new Candidate();
+    refuse(peer, 4, 4);
+    observe(peer, 1, 5);
+    assert.ok(peer.costNowMs(5) >= 7.9, String(peer.costNowMs(5)));
+  });
+
+  it("leaves the mean of the fleet where it was", () => {
+    const peers = readyPeers(2);
+    balancerOf("least-loaded", peers);
+    for (const peer of peers) observe(peer, 100, 0);
+    const { fleet } = peers[0] as Candidate;
+    const beforeMs = fleet?.meanMs(0) ?? Number.NaN;
+    for (let i = 0; i < 20; i += 1) refuse(peers[0] as Candidate, 1, i);
+    for (const peer of peers) observe(peer, 100, 20);
+    assert.ok(Math.abs((fleet?.meanMs(20) ?? Number.NaN) / beforeMs - 1) < 0.01);
+  });
+});
+
 describe("an attempt that another one overtook", () => {
   it("raises the cost to its age and does not lower it", () => {
     const peer = new Candidate();

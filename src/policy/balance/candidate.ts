@@ -66,6 +66,10 @@ export class Candidate {
   /** Failures since the last answer, and when the last of them was seen. */
   private failuresInRow = 0;
   private failedAtMs = Number.NEGATIVE_INFINITY;
+  /** Before the first refusal since the last answer, when that was: the cost and the missing calls that the next answer restores. */
+  private refusedAtMs = NEVER;
+  private costBeforeMs = 0;
+  private missingBefore = 0;
   /** When it lost by far last, if it has not answered since. */
   private silentSinceMs = NEVER;
 
@@ -101,6 +105,7 @@ export class Candidate {
     const latencyMs = Math.max(0, nowMs - entry.startedMs);
     this.fleet?.answered(latencyMs);
     this.failuresInRow = 0;
+    if (this.refusedAtMs !== NEVER) this.forgiveRefusals(nowMs);
     this.usualMs = usualAfter(this.usualMs, latencyMs);
     this.observe(latencyMs, nowMs);
   }
@@ -126,6 +131,20 @@ export class Candidate {
     const costMs = Math.min(FAILURE_MAX_MS, Math.max(tookMs, answerMs * FAILURE_FACTOR ** this.failuresInRow));
     if (isNews) this.observeComputed(costMs, tookMs, nowMs);
     else this.observe(costMs, nowMs);
+  }
+
+  /**
+   * The peer refused the attempt for want of capacity. It costs as {@link failed} does, but only until the peer answers again: an answer shows that it has
+   * room, and what was refused before was the load of then. If refusals faded as failures do, in tens of seconds, a peer that has been over its capacity would
+   * be avoided long after, the others would get its calls, be over theirs, and be avoided in their turn (docs/decisions/refusal-cost.md).
+   */
+  refused(entry: Outstanding, nowMs: number): void {
+    if (this.refusedAtMs === NEVER) {
+      this.refusedAtMs = nowMs;
+      this.costBeforeMs = this.observedMs(nowMs);
+      this.missingBefore = this.isObserved ? this.missing * decayOver(nowMs - this.costAtMs) : 0;
+    }
+    this.failed(entry, nowMs);
   }
 
   /**
@@ -189,6 +208,18 @@ export class Candidate {
 
   private get isObserved(): boolean {
     return this.costAtMs !== Number.NEGATIVE_INFINITY;
+  }
+
+  private forgiveRefusals(nowMs: number): void {
+    const share = decayOver(nowMs - this.refusedAtMs);
+    const costMs = this.costBeforeMs * share;
+    this.refusedAtMs = NEVER;
+    // Nothing was known before: then the refusals are what is known.
+    if (costMs === 0) return;
+    if (this.isCounted) this.fleet?.changedBy(costMs - this.observedMs(nowMs), nowMs);
+    this.costMs = costMs;
+    this.missing = this.missingBefore * share;
+    if (nowMs > this.costAtMs) this.costAtMs = nowMs;
   }
 
   private observe(latencyMs: number, nowMs: number): void {

@@ -264,12 +264,16 @@ export class ConcurrencyLimit {
     const x = Math.max(1, this.tookSum / this.baseSum);
     const running = this.runningSum / this.samples;
     const isFelt = this.heldBack * 2 >= this.samples;
-    if (x < this.scale) this.scale = Math.max(1, this.scale + (x - this.scale) / 2);
+    // By chance half of the windows are faster than normal: only one that is so beyond its error says that normal has become faster.
+    const likelyMax = x * (1 + ERRORS * this.error());
+    if (likelyMax < this.scale) this.scale = Math.max(1, this.scale + (likelyMax - this.scale) / 2);
     // From now on there are answers to go by.
     this.isBlind = !isFelt;
     if (isFelt) this.regress(x, running);
+    // Windows at the same limit are one: the limit falls after a slow one, and chance alone would make the next one faster, as if for that.
+    if (Math.abs(running - this.lastRunning) < STEP_MIN * running) this.lastX += (x - this.lastX) / 2;
+    else this.lastX = x;
     this.lastRunning = running;
-    this.lastX = x;
     const slowness = x / this.scale;
     const waiting = running * (1 - 1 / slowness);
     if (slowness < CALM) this.fellFrom = 0;

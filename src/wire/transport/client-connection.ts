@@ -141,6 +141,11 @@ export class ClientConnection extends Connection {
     this.socket = dial(this);
   }
 
+  /** Something has answered: the socket is connected. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
   /** A call may start here now. */
   get canStart(): boolean {
     return this.isReady && !this.isDraining && this.engine.canOpen;

@@ -41,6 +41,9 @@ class Dialled implements Socket {
 
 class Owner implements LinkOwner {
   isAnyReady = false;
+  get isShort(): boolean {
+    return !this.isAnyReady;
+  }
   readonly open = new Set<ClientConnection>();
   linkReady(): void {}
   linkLost(): void {}
@@ -85,15 +88,15 @@ function check(link: PeerLink, dialled: readonly Dialled[], waiting: number): vo
   );
   if (link.state === "connecting") assert.ok(underway > 0 && waiting > 0, "a dial is underway, and a timer bounds it");
   if (link.state === "backoff") assert.ok(link.isArmed, "the next dial has its time");
-  if (link.state !== "backoff") assert.ok(!link.isArmed);
+  if (link.state !== "backoff" && link.state !== "connecting") assert.ok(!link.isArmed);
 }
 
-type Step = "answer" | "lose" | "goaway" | "pass" | "long" | "grow" | "hurry" | "nobody";
+type Step = "answer" | "lose" | "goaway" | "pass" | "long" | "grow" | "hurry" | "nobody" | "wanted";
 
 describe("the way to a peer", () => {
   const steps = fc.array(
     fc.record({
-      step: fc.constantFrom<Step>("answer", "lose", "goaway", "pass", "long", "grow", "hurry", "nobody"),
+      step: fc.constantFrom<Step>("answer", "lose", "goaway", "pass", "long", "grow", "hurry", "nobody", "wanted"),
       which: fc.nat(7),
     }),
     { maxLength: 60 },
@@ -117,6 +120,7 @@ describe("the way to a peer", () => {
           else if (step === "long") world.advance(130_000);
           else if (step === "hurry") link.hurry();
           else if (step === "nobody") link.nobodyReady();
+          else if (step === "wanted") link.wanted();
           else for (let i = 0; i < 90; i++) link.take(world.clock.monotonicMs(), false)?.engine.openStream({}, 0);
           check(link, dialled, world.waiting);
         }
@@ -183,6 +187,61 @@ describe("the way to a peer", () => {
     assert.equal(dialled.length, dials + 1);
     link.nobodyReady();
     assert.equal(link.state, "connecting", "what is dialled is left alone");
+  });
+
+  it("dials beside a dial that nothing answers twice a second while no peer is ready, and takes the first that is", () => {
+    const world = manualWorld();
+    const { link, dialled } = makeLink(world);
+    const open = (): number => dialled.filter(({ isClosed }) => !isClosed).length;
+    link.connect();
+    world.advance(390);
+    assert.equal(dialled.length, 1);
+    world.advance(220);
+    assert.equal(dialled.length, 2);
+    assert.equal(open(), 2, "the first goes on: an answer may take longer");
+    assert.equal(link.connectionCount, 2);
+    world.advance(380);
+    world.advance(220);
+    // The first has had its connect timeout meanwhile, and the next one took its place.
+    const last = dialled.at(-1);
+    last?.events.opened();
+    last?.events.data(SETTINGS);
+    assert.equal(link.state, "ready");
+    assert.equal(open(), 1, "the others are given up");
+    const dials = dialled.length;
+    world.advance(10_000);
+    assert.equal(dialled.length, dials);
+  });
+
+  it("leaves a dial alone that was answered, or that nobody waits for", () => {
+    const world = manualWorld();
+    const answered = makeLink(world);
+    answered.link.connect();
+    answered.dialled[0]?.events.opened();
+    const unneeded = makeLink(world);
+    unneeded.owner.isAnyReady = true;
+    unneeded.link.connect();
+    world.advance(990);
+    assert.equal(answered.dialled.length, 1, "a server at work: another handshake would not hurry it");
+    assert.equal(unneeded.dialled.length, 1);
+  });
+
+  it("waits about half a second at most from the moment on in which it is wanted", () => {
+    const world = manualWorld();
+    const { link, dialled, owner } = makeLink(world);
+    owner.isAnyReady = true;
+    link.connect();
+    dialled[0]?.close();
+    while (link.redialAtMs - world.clock.monotonicMs() < 60_000) {
+      world.advance(link.redialAtMs - world.clock.monotonicMs() + 1);
+      dialled.at(-1)?.close();
+    }
+    link.wanted();
+    const inMs = link.redialAtMs - world.clock.monotonicMs();
+    assert.ok(inMs >= 400 && inMs <= 600, `${inMs} ms`);
+    world.advance(100);
+    link.wanted();
+    assert.ok(link.redialAtMs - world.clock.monotonicMs() <= 500, "to be wanted again puts nothing off");
   });
 
   it("gives a peer that accepts and says nothing its connect timeout, then goes on (grpc-node#2785)", () => {

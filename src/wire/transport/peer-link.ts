@@ -4,7 +4,7 @@
  */
 import type { Http2Limits } from "../http2/limits.ts";
 import { ClientConnection, type ClientConnectionOwner, type Dial } from "./client-connection.ts";
-import { goodbyeDelayMs, impatientDelayMs, reconnectDelayMs } from "./reconnect.ts";
+import { goodbyeDelayMs, impatientDelayMs, reconnectDelayMs, wantedDelayMs } from "./reconnect.ts";
 import type { Runtime } from "./runtime.ts";
 import { WheelEntry } from "./timer-wheel.ts";
 
@@ -44,6 +44,8 @@ export interface LinkOwner {
   connectionEnded(connection: ClientConnection, text: string, wasReady: boolean): void;
   /** Any peer is ready. */
   readonly isAnyReady: boolean;
+  /** No peer is ready, or those that are have refused calls of late for want of capacity. */
+  readonly isShort: boolean;
 }
 
 /** A connection that lived so long before its peer said goodbye begins the count of those anew. */
@@ -67,6 +69,8 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
   readonly #dial: Dial;
   /** Being dialled. */
   #next: ClientConnection | undefined;
+  /** Dialled later than that one, which nothing has answered: the first that is ready is taken. */
+  #beside: ClientConnection | undefined;
   /** It is to take the place of this one, whose stream ids run out. */
   #replaced: ClientConnection | undefined;
   /** A dial that failed while others went on is not repeated before this. */
@@ -90,6 +94,7 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     this.#options = options;
     this.#dial = dial;
     this.#next = undefined;
+    this.#beside = undefined;
     this.#replaced = undefined;
     this.#nextDialMs = -Infinity;
     this.#draining = new Set();
@@ -159,7 +164,8 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
 
   /** Connections there are, those that drain included. */
   get connectionCount(): number {
-    return this.connections.length + this.#draining.size + (this.#next === undefined ? 0 : 1);
+    const dialled = (this.#next === undefined ? 0 : 1) + (this.#beside === undefined ? 0 : 1);
+    return this.connections.length + this.#draining.size + dialled;
   }
 
   /** Dials, unless it is ready, dialling or waiting. */
@@ -177,9 +183,19 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
 
   /** No peer is ready any more: a wait between two dials that began while another was is too long now. */
   nobodyReady(): void {
+    if (this.state === "connecting") this.#dialBesideLater();
     if (this.state !== "backoff") return;
     const { clock, random } = this.runtime.world;
     const dueMs = clock.monotonicMs() + impatientDelayMs(random.float());
+    if (dueMs < this.dueMs) this.runtime.wheel.arm(this, dueMs);
+  }
+
+  /** The peers that are ready refuse calls for want of capacity: a wait between two dials that began before is too long now. */
+  wanted(): void {
+    if (this.state === "connecting") this.#dialBesideLater();
+    if (this.state !== "backoff") return;
+    const { clock, random } = this.runtime.world;
+    const dueMs = clock.monotonicMs() + wantedDelayMs(random.float());
     if (dueMs < this.dueMs) this.runtime.wheel.arm(this, dueMs);
   }
 
@@ -189,27 +205,34 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     this.runtime.wheel.cancel(this);
     for (const connection of this.connections) this.#draining.add(connection);
     if (this.#next !== undefined) this.#draining.add(this.#next);
+    if (this.#beside !== undefined) this.#draining.add(this.#beside);
     this.connections.length = 0;
     this.#next = undefined;
+    this.#beside = undefined;
     for (const connection of [...this.#draining]) {
       if (isGentle) connection.drain();
       else connection.destroy("the client was closed");
     }
   }
 
-  /** The wait between two dials is over. */
+  /** The wait between two dials is over; or the one that is underway takes long. */
   expired(): void {
     if (this.state === "backoff") this.#dialNow();
+    else if (this.state === "connecting") this.#dialBeside();
   }
 
   connectionReady(connection: ClientConnection): void {
     this.#failures = 0;
     this.failure = undefined;
     const replaced = this.#replaced;
+    const other = connection === this.#beside ? this.#next : this.#beside;
     this.#next = undefined;
+    this.#beside = undefined;
     this.#replaced = undefined;
+    if (this.state === "connecting") this.runtime.wheel.cancel(this);
     this.connections.push(connection);
     this.state = "ready";
+    other?.destroy("another connection was made first");
     this.#owner.connectionOpened(connection);
     if (replaced !== undefined && this.#remove(replaced)) {
       this.#draining.add(replaced);
@@ -252,9 +275,13 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
       this.#goodbyes = 0;
       this.failure = { phase, text };
       if (this.#lost()) this.#owner.linkFailed(this);
+    } else if (connection === this.#beside) {
+      this.#beside = undefined;
     } else if (connection === this.#next) {
       const replaced = this.#replaced;
-      this.#next = undefined;
+      this.#next = this.#beside;
+      this.#beside = undefined;
+      if (this.#next !== undefined) return;
       this.#replaced = undefined;
       this.#failures += 1;
       if (this.connections.length > 0) {
@@ -328,11 +355,37 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
   #dialNow(): void {
     this.state = "connecting";
     this.#dialNext();
+    this.#dialBesideLater();
+  }
+
+  #dialBesideLater(): void {
+    if (this.isArmed || !this.#owner.isShort) return;
+    const { clock, random } = this.runtime.world;
+    this.runtime.wheel.arm(this, clock.monotonicMs() + wantedDelayMs(random.float()));
+  }
+
+  /**
+   * While peers are wanted: dials once more beside the dial that nothing has answered, and in the place of the one that was dialled so before. The
+   * first goes on, for an answer may take longer than that. What has been answered is a peer at work, which one more handshake would not hurry.
+   */
+  #dialBeside(): void {
+    if (!this.#owner.isShort) return;
+    const beside = this.#beside;
+    if (this.#next?.isOpen === false && beside?.isOpen !== true) {
+      this.#beside = undefined;
+      beside?.destroy("nothing has answered, and it is dialled again");
+      this.#beside = this.#dialOne();
+    }
+    this.#dialBesideLater();
   }
 
   #dialNext(): void {
     this.#dialledAtMs = this.runtime.world.clock.monotonicMs();
-    this.#next = new ClientConnection(this.runtime, this.address, this.#dial, this, {
+    this.#next = this.#dialOne();
+  }
+
+  #dialOne(): ClientConnection {
+    return new ClientConnection(this.runtime, this.address, this.#dial, this, {
       connectTimeoutMs: this.#options.connectTimeoutMs,
       keepaliveMs: this.#keepaliveMs,
       keepaliveTimeoutMs: KEEPALIVE_TIMEOUT_MS,

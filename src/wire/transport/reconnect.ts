@@ -20,6 +20,18 @@ export function reconnectDelayMs(failures: number, isAnyReady: boolean, chance: 
   return Math.min(grown, isAnyReady ? MAX_MS : NOBODY_READY_MAX_MS) * (1 + JITTER * (2 * chance - 1));
 }
 
+/** How long the next dial is waited for where capacity is wanted, as long as no peer is ready or those that are refuse calls. */
+const WANTED_MS = 500;
+
+/**
+ * After how long another dial begins beside one that nothing answers, and after how long one that failed is repeated, where capacity is wanted. A kernel asks again after 1, 3, 7, 15 s (RFC 6298's doubling, from
+ * 1 s): a client that dialled during a partition would be away for as long again as the partition had lasted. One that asks twice a second is
+ * back when its network is. @param chance in [0, 1).
+ */
+export function wantedDelayMs(chance: number): number {
+  return WANTED_MS * (1 + JITTER * (2 * chance - 1));
+}
+
 /** The first wait after a goodbye; it doubles while each connection gets one soon after it was made. */
 const GOODBYE_BASE_MS = 50;
 
