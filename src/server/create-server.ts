@@ -263,8 +263,10 @@ class HoldfastServer<P extends Principal, Tx> implements Server<P, Tx> {
     return { address: addressText(bound), port: bound.kind === "tcp" ? bound.port : 0 };
   }
 
-  [inProcessDial] = (events: SocketEvents): Socket =>
-    connectInProcess(this.#world, events, (socket) => this.#accept(socket, IN_PROCESS));
+  [inProcessDial] = (events: SocketEvents): Socket => {
+    this.#self.dialled();
+    return connectInProcess(this.#world, events, (socket) => this.#accept(socket, IN_PROCESS));
+  };
 
   close(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport> {
     const { timeoutMs } = resolveOptions("", options ?? {}, closeShape);

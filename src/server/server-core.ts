@@ -13,6 +13,7 @@ import type { Encoding } from "../wire/grpc/compression.ts";
 import { acceptedEncodings } from "../wire/grpc/compression.ts";
 import { parseTimeout, parseTimeoutBytes } from "../wire/grpc/timeout.ts";
 import { type Field, type FieldSection, PSEUDO_METHOD, PSEUDO_PATH } from "../wire/http2/field.ts";
+import type { FieldToken } from "../wire/http2/hpack-encoder.ts";
 import type { Http2Limits } from "../wire/http2/limits.ts";
 import { appendField, contentTypeOf, encodingIn, rawText } from "../wire/transport/header-reader.ts";
 import {
@@ -85,6 +86,8 @@ export class ServerCore implements ServerConnectionOwner {
   readonly #rate: RateLimit | undefined;
   readonly #identity: Identity;
   readonly #canAuthenticate: boolean;
+  /** Nothing more is asked of who says that a call is critical. */
+  readonly #isTrustEnough: boolean;
   readonly connections: Set<ServerConnection>;
   /** Calls whose handler has not ended. */
   openCalls: number;
@@ -92,8 +95,8 @@ export class ServerCore implements ServerConnectionOwner {
   overdueCalls: number;
   /** Calls that were refused before their handler, by why. */
   readonly refusedCalls: Record<string, number>;
-  /** Whether a dependency fails: every answer says so. */
-  isDegraded: () => boolean;
+  /** What every answer says of the server's health; undefined: nothing, it is well. */
+  healthField: FieldToken | undefined;
   /** Reply streams whose headers go at the end of this turn. */
   readonly #heads: ServerCall[];
   readonly #sendHeads: () => void;
@@ -113,12 +116,13 @@ export class ServerCore implements ServerConnectionOwner {
     this.#principals = new Principals();
     this.#identity = new Identity(options.authenticate, options.critical, runtime.world.clock);
     this.#canAuthenticate = options.authenticate !== undefined;
+    this.#isTrustEnough = options.critical === undefined;
     this.connections = new Set();
     this.openCalls = 0;
     this.finishedCalls = 0;
     this.overdueCalls = 0;
     this.refusedCalls = {};
-    this.isDegraded = () => false;
+    this.healthField = undefined;
     this.#heads = [];
     this.#sendHeads = () => {
       for (let i = 0; i < this.#heads.length; i++) {
@@ -225,7 +229,7 @@ export class ServerCore implements ServerConnectionOwner {
     }
     if (badName !== "") return refuse(exchange, "INTERNAL", `metadata "${badName}" is no base64`);
     if (this.overdueCalls >= OVERDUE_CALLS_MAX) {
-      return refuse(exchange, "RESOURCE_EXHAUSTED", "too many handlers have outlived their deadlines");
+      return this.#refuseOverload(exchange, route, priority, "overdue", isRepeat || store !== undefined);
     }
     if (this.#isShed(exchange, route, priority, isRepeat || store !== undefined)) return;
     exchange.requestEncoding = encoding;
@@ -259,7 +263,11 @@ export class ServerCore implements ServerConnectionOwner {
     const facts = call.exchange.connection.facts as ConnectionFacts;
     const { rule } = call.route;
     const isOpen = rule === undefined ? !facts.door.asksCertificates : rule.kind === "anyone";
-    if (isOpen && !this.#canAuthenticate && (call.priority !== "critical" || facts.isTrusted)) {
+    if (
+      isOpen &&
+      !this.#canAuthenticate &&
+      (call.priority !== "critical" || (facts.isTrusted && this.#isTrustEnough))
+    ) {
       call.principal = facts.certified;
       return true;
     }
@@ -349,11 +357,26 @@ export class ServerCore implements ServerConnectionOwner {
     const rank: PriorityRank = given === "sheddable" ? 2 : given === "critical" && isTrusted ? 0 : 1;
     const why = gate.sheds(rank, connection.callCount - 1, this.openCalls, this.connections.size);
     if (why === undefined) return false;
-    this.admissionRefused(route.plan.info, rank === 0 ? "critical" : rank === 1 ? "normal" : "sheddable", why);
+    this.#refuseOverload(exchange, route, given, why, isRepeat);
+    return true;
+  }
+
+  /** Refuses before there is a call. */
+  #refuseOverload(
+    exchange: ServerExchange,
+    route: Route,
+    given: string | undefined,
+    why: RefusalWhy,
+    isRepeat: boolean,
+  ): void {
+    const { isTrusted } = exchange.connection.facts as ConnectionFacts;
+    const isCritical = given === "critical" && isTrusted;
+    const priority = given === "sheddable" ? given : isCritical ? "critical" : "normal";
+    this.admissionRefused(route.plan.info, priority, why);
     const { code, text, retryAfterMs, isNotRun, reason } = refusalFor(why, isRepeat ? NOT_AGAIN : COARSE_RETRY_MS);
+    route.figures.refused(code);
     exchange.end({ code, text, metadata: undefined, details: undefined, retryAfterMs, isNotRun, reason });
     exchange.release();
-    return true;
   }
 
   intercept(call: ServerCall): void {
