@@ -5,6 +5,7 @@ import type { CodeOrOk } from "../call/code.ts";
 import type { RpcError } from "../call/error.ts";
 import { CALL_ID_BYTES, mintCallId, readCallId, readTraceparent } from "../call/ids.ts";
 import { Events } from "../call/event.ts";
+import { isReservedName } from "../call/metadata-names.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import type { MethodInfo, Priority } from "../call/method.ts";
 import type { Peer } from "../call/peer.ts";
@@ -203,6 +204,8 @@ export class ServerCore implements ServerConnectionOwner {
           break;
         default:
           if (field.nameId >= 0 && field.nameId < NAME_CONTENT_TYPE) break;
+          // What Holdfast and gRPC say of a call is no metadata, and none of it is believed that is not read above.
+          if (isReservedName(field.name)) break;
           pairs ??= [];
           if (!appendField(pairs, field.name, field.value)) badName = field.name;
       }
