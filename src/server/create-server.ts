@@ -74,7 +74,7 @@ export interface ServiceOptions<C extends AnyContract = AnyContract, P extends P
    * field, INVALID_ARGUMENT with `google.rpc.BadRequest`. Of a request stream each message is. The handler gets the message as it came. Default none.
    */
   readonly validate?:
-    | { readonly [K in keyof MethodsOf<C>]?: RequestSchema<MethodsOf<C>[K]["request"]> | undefined }
+    | { readonly [K in keyof MethodsOf<C>]?: RequestSchema<Partial<MethodsOf<C>[K]["requestInit"]>> | undefined }
     | undefined;
   /**
    * What a repeat of a call is told that a crash left running, of methods with effect once: "refuse" (OUTCOME_UNKNOWN), or "rerun", for

@@ -391,7 +391,9 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     if (this.#isLate()) return;
     const request = this.#readRequest();
     if (request === unreadable) return;
-    const problem = this.route.validate === undefined ? undefined : this.#validated(request);
+    // Of a request stream each message is looked at when its handler reads it.
+    const { validate, isRequestStream } = this.route;
+    const problem = validate === undefined || isRequestStream ? undefined : this.#validated(request);
     if (problem instanceof Promise) {
       problem.then(
         (late) => this.#start(request, late),

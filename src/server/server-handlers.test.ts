@@ -1,14 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { createClient, defineError, type Interceptor, RpcError } from "holdfast";
-import {
-  all,
-  Bench,
-  type BenchClient,
-  type BenchHandlers,
-  benchServer,
-  startPair,
-} from "../../test/calls/bench-service.ts";
+import { all, type BenchClient, type BenchHandlers, benchServer, startPair } from "../../test/calls/bench-service.ts";
 import { assertFails } from "../../test/calls/failure.ts";
 import { gate, turns } from "../../test/calls/gate.ts";
 import { manualWorld } from "../../test/calls/manual-world.ts";
