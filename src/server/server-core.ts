@@ -15,7 +15,6 @@ import { acceptedEncodings } from "../wire/grpc/compression.ts";
 import { parseTimeout, parseTimeoutBytes } from "../wire/grpc/timeout.ts";
 import { type Field, type FieldSection, PSEUDO_METHOD, PSEUDO_PATH } from "../wire/http2/field.ts";
 import type { FieldToken } from "../wire/http2/hpack-encoder.ts";
-import type { Http2Limits } from "../wire/http2/limits.ts";
 import { appendField, contentTypeOf, encodingIn, rawText } from "../wire/transport/header-reader.ts";
 import {
   integrityCrc32,
@@ -66,7 +65,6 @@ interface PathMemo {
 export interface CoreOptions {
   readonly interceptors: readonly Interceptor[];
   readonly messageBytesMax: number;
-  readonly limits: Http2Limits;
   readonly authenticate: Authenticate | undefined;
   readonly critical: CheckedRule | undefined;
   readonly admission: GateOptions | false;
@@ -77,7 +75,6 @@ export class ServerCore implements ServerConnectionOwner {
   readonly router: Router;
   readonly interceptors: readonly Interceptor[];
   readonly messageBytesMax: number;
-  readonly limits: Http2Limits;
   readonly events: Events;
   /** Keeps the first answers of methods with effect once; undefined without such methods. */
   once: Once | undefined;
@@ -108,7 +105,6 @@ export class ServerCore implements ServerConnectionOwner {
     this.router = router;
     this.interceptors = options.interceptors;
     this.messageBytesMax = options.messageBytesMax;
-    this.limits = options.limits;
     this.events = new Events();
     this.once = undefined;
     const { admission } = options;
