@@ -641,7 +641,10 @@ export function healthOf(peer: ClientPeer, nowMs: number): { readonly health: Pe
   if (nowMs < peer.pushbackUntilMs) {
     return { health: "ready", why: `asked not to be called for ${Math.round(peer.pushbackUntilMs - nowMs)} ms` };
   }
-  return { health: "ready", why: said === "" ? "ready" : `ready; ${said}` };
+  const words = ["ready"];
+  if (peer.isDegraded) words.push("it says that it is degraded: half the weight");
+  if (said !== "") words.push(said);
+  return { health: "ready", why: words.join("; ") };
 }
 
 export type PeerHealth =

@@ -19,6 +19,8 @@ import type { HealthRequest } from "./health-stream.ts";
 import { HealthWatch } from "./health-watch.ts";
 import type { PeerTarget } from "./target.ts";
 
+/** The weight of a peer that says of itself that it is degraded: half of the calls that it would get (DESIGN section 5: weight lowered, never taken out). */
+const DEGRADED_WEIGHT = 0.5;
 /** Attempts in flight at one peer; more go elsewhere, or wait. */
 export const IN_FLIGHT_MAX = 1_024;
 
@@ -36,6 +38,8 @@ export class ClientPeer extends Candidate implements LinkOwner {
   pushbackUntilMs: number;
   /** What it says of itself; undefined while nobody asks. */
   health: HealthWatch | undefined;
+  /** Its last answers said that it serves, but not as well as it should. */
+  isDegraded: boolean;
   /** The resolver does not name it any more. */
   isRemoved: boolean;
   /** Its silence says something: it does not share our event loop. */
@@ -65,6 +69,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
     this.corruption = new Corruption();
     this.pushbackUntilMs = -Infinity;
     this.health = channel.health === undefined ? undefined : new HealthWatch(this, channel.health.request);
+    this.isDegraded = false;
     this.isRemoved = false;
     this.isWatched = options.reuseCheckMs !== Infinity;
     this.isSuspect = false;
@@ -96,13 +101,18 @@ export class ClientPeer extends Candidate implements LinkOwner {
   revise(target: PeerTarget): void {
     const isReplaced = target.version !== this.target.version;
     this.target = target;
-    this.weight = target.weight ?? 1;
+    this.#weigh();
     this.tier = target.tier ?? 0;
     this.zone = target.zone;
     this.record.zone = target.zone;
     this.record.version = target.version;
     // Something was deployed there: whatever we wait for, it may be there now.
     if (isReplaced) this.link.hurry();
+  }
+
+  #weigh(): void {
+    const { weight = 1 } = this.target;
+    this.weight = this.isDegraded ? weight * DEGRADED_WEIGHT : weight;
   }
 
   /** Facts and opinions have changed: whether it may be picked, and whether it is wanted. */
@@ -221,7 +231,15 @@ export class ClientPeer extends Candidate implements LinkOwner {
   }
   connectionOpened(connection: ClientConnection): void {
     connection.watcher = new ConnectionWatch(this, connection);
+    connection.isPeerDegraded = this.isDegraded;
     this.channel.connectionChanged(this, "open", "its SETTINGS have arrived");
+  }
+  /** What one connection has heard is of the process behind all of them. */
+  connectionHealthTurned({ isPeerDegraded }: ClientConnection): void {
+    this.isDegraded = isPeerDegraded;
+    for (const connection of this.link.connections) connection.isPeerDegraded = isPeerDegraded;
+    this.#weigh();
+    this.channel.peerChanged(this, false);
   }
   connectionProbed(connection: ClientConnection, rttMs: number): void {
     (connection.watcher as ConnectionWatch | undefined)?.probed(rttMs);

@@ -168,6 +168,7 @@ const TEXTS: Readonly<Record<RefusalWhy, string>> = Object.freeze({
   shed: "the server is over its capacity: calls of this priority are refused",
   share: "the server is over its capacity: its caller has more than its share already",
   rate: "its caller makes more calls than it may",
+  overdue: "too many handlers have outlived their deadlines",
 });
 
 /** A refusal, as its caller hears of it: overload, unless time is what there was too little of. */

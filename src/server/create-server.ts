@@ -11,6 +11,7 @@ import type { Principal } from "../call/principal.ts";
 import type { Journal } from "../durable/journal.ts";
 import { memory } from "../durable/memory.ts";
 import type { AnyContract, MethodShape, MethodsOf } from "../schema/contract.ts";
+import type { Http2Limits } from "../wire/http2/limits.ts";
 import { addressText, isLocal, parseAddress } from "../wire/transport/address.ts";
 import { connectInProcess, type InProcess, inProcessDial } from "../wire/transport/in-process.ts";
 import { runtimeOf } from "../wire/transport/runtime.ts";
@@ -74,7 +75,7 @@ export interface ServiceOptions<C extends AnyContract = AnyContract, P extends P
    * field, INVALID_ARGUMENT with `google.rpc.BadRequest`. Of a request stream each message is. The handler gets the message as it came. Default none.
    */
   readonly validate?:
-    | { readonly [K in keyof MethodsOf<C>]?: RequestSchema<MethodsOf<C>[K]["request"]> | undefined }
+    | { readonly [K in keyof MethodsOf<C>]?: RequestSchema<Partial<MethodsOf<C>[K]["requestInit"]>> | undefined }
     | undefined;
   /**
    * What a repeat of a call is told that a crash left running, of methods with effect once: "refuse" (OUTCOME_UNKNOWN), or "rerun", for
@@ -145,6 +146,8 @@ class HoldfastServer<P extends Principal, Tx> implements Server<P, Tx> {
   readonly #doors: Set<Door>;
   readonly #drainHooks: DrainHooks;
   readonly #self: SelfReport;
+  readonly #strangersLimits: Http2Limits;
+  readonly #knownLimits: Http2Limits;
   #isPublic: boolean;
   #drain: Drain | undefined;
   #closing: Promise<DrainReport> | undefined;
@@ -158,11 +161,12 @@ class HoldfastServer<P extends Principal, Tx> implements Server<P, Tx> {
     this.#core = new ServerCore(runtimeOf(this.#world), this.#router, {
       interceptors: (options.interceptors ?? []) as readonly Interceptor[],
       messageBytesMax: options.limits.messageBytesMax,
-      limits: http2LimitsOf(options.limits),
       authenticate: options.authenticate,
       admission: admissionOf(options.admission),
       critical: options.critical === undefined ? undefined : checkRule("critical", options.critical),
     });
+    this.#strangersLimits = http2LimitsOf(options.limits, false);
+    this.#knownLimits = http2LimitsOf(options.limits, true);
     this.#doors = new Set();
     const { checks, reflection, debug } = options;
     this.#self = new SelfReport(this.#world, this.#core, this.#router, { checks, reflection, debug });
@@ -263,8 +267,10 @@ class HoldfastServer<P extends Principal, Tx> implements Server<P, Tx> {
     return { address: addressText(bound), port: bound.kind === "tcp" ? bound.port : 0 };
   }
 
-  [inProcessDial] = (events: SocketEvents): Socket =>
-    connectInProcess(this.#world, events, (socket) => this.#accept(socket, IN_PROCESS));
+  [inProcessDial] = (events: SocketEvents): Socket => {
+    this.#self.dialled();
+    return connectInProcess(this.#world, events, (socket) => this.#accept(socket, IN_PROCESS));
+  };
 
   close(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport> {
     const { timeoutMs } = resolveOptions("", options ?? {}, closeShape);
@@ -282,13 +288,9 @@ class HoldfastServer<P extends Principal, Tx> implements Server<P, Tx> {
       socket.destroy();
       return NOBODY;
     }
-    const connection = new ServerConnection(
-      this.#core.runtime,
-      socket,
-      this.#core,
-      this.#core.limits,
-      new ConnectionFacts(door, socket),
-    );
+    const facts = new ConnectionFacts(door, socket);
+    const limits = facts.certified === undefined ? this.#strangersLimits : this.#knownLimits;
+    const connection = new ServerConnection(this.#core.runtime, socket, this.#core, limits, facts);
     this.#core.connections.add(connection);
     limitAge(connection, this.#options.limits, this.#world.random);
     this.#drain?.accepted(connection);

@@ -7,7 +7,7 @@
  */
 import { RpcError } from "../call/error.ts";
 import type { DedupClaim, DedupEntry } from "../durable/dedup-store.ts";
-import { type AdmissionCall, OUTSIDE } from "../policy/protect/admission.ts";
+import { type AdmissionCall, OUTSIDE, WAITING } from "../policy/protect/admission.ts";
 import type { HandlerFigures } from "../policy/protect/handler-figures.ts";
 import type { Principal as AdmittedPrincipal } from "../policy/protect/principal.ts";
 import { NOT_AGAIN, type PriorityRank, type RefusalWhy } from "../policy/protect/refusal.ts";
@@ -88,6 +88,10 @@ export class Execution implements AdmissionCall {
   }
   get deadlineMs(): number {
     return this.call.deadlineMs;
+  }
+  /** It waits to begin, for admission. */
+  get isQueued(): boolean {
+    return this.admissionState === WAITING;
   }
   get handlerFigures(): HandlerFigures {
     return this.call.route.handlerFigures;

@@ -30,6 +30,11 @@ export function readable(thrown: unknown): unknown {
   }
 }
 
+/** Whether a failure is of a call that was made here: what Holdfast made is told by its reason (a closed client, a scope's deadline), what a peer answered by its call. */
+export function isNested(error: RpcError): boolean {
+  return error.callId !== undefined || error.reason !== undefined;
+}
+
 /** The status for what was thrown. An error whose fields cannot be read, or hold what no status can, counts as one that says nothing. */
 export function statusOf(thrown: unknown, call: FailedCall): Status {
   try {
@@ -42,11 +47,7 @@ export function statusOf(thrown: unknown, call: FailedCall): Status {
 function readStatus(thrown: unknown, call: FailedCall): Status {
   const refusal = refusalIn(thrown);
   if (refusal !== undefined) return { ...refusal, metadata: call.trailerPairs, details: undefined };
-  if (thrown instanceof RpcError) {
-    // What Holdfast made is told by its reason (a closed client, a scope's deadline), what a peer answered by its call.
-    const isNested = thrown.callId !== undefined || thrown.reason !== undefined;
-    return isNested ? nestedStatus(thrown, call) : ownStatus(thrown, call);
-  }
+  if (thrown instanceof RpcError) return isNested(thrown) ? nestedStatus(thrown, call) : ownStatus(thrown, call);
   const isInvalid = thrown instanceof InvalidMessageError;
   return isInvalid
     ? plain("INTERNAL", `the handler's reply cannot be sent (call ${call.id})`, call)

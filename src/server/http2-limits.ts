@@ -8,15 +8,20 @@ const FRAME_BYTES_MAX = 16_384;
 /** What an entry of ordinary metadata takes, 32 bytes added: so many of them fill the limit. */
 const ENTRY_BYTES = 160;
 
+/** Streams of a client that nobody knows, and of one with a certificate of our authority (DESIGN section 5). */
+const STRANGERS_STREAMS = 100;
+const KNOWN_STREAMS = 1_000;
+
 /**
- * One number, `metadataBytesMax`, opens all that stands in the way of so much metadata: a single value may fill it, and its block may
+ * What the engine is told of a client, which is known or is not. One number, `metadataBytesMax`, opens all that stands in the way of so much metadata: a single value may fill it, and its block may
  * be as large as that many bytes written without compression, in full frames. It never goes below the defaults.
  */
-export function http2LimitsOf(limits: {
-  readonly metadataBytesMax: number;
-  readonly streamsPerConnectionMax: number;
-}): Http2Limits {
-  const { metadataBytesMax, streamsPerConnectionMax } = limits;
+export function http2LimitsOf(
+  limits: { readonly metadataBytesMax: number; readonly streamsPerConnectionMax: number | undefined },
+  isKnown: boolean,
+): Http2Limits {
+  const { metadataBytesMax } = limits;
+  const streamsPerConnectionMax = limits.streamsPerConnectionMax ?? (isKnown ? KNOWN_STREAMS : STRANGERS_STREAMS);
   const defaults = DEFAULT_HTTP2_LIMITS;
   const blockBytesMax = Math.max(defaults.blockBytesMax, metadataBytesMax + FRAME_BYTES_MAX);
   return {

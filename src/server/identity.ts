@@ -9,6 +9,7 @@ import type { Peer } from "../call/peer.ts";
 import type { Principal } from "../call/principal.ts";
 import type { Clock } from "../world/clock.ts";
 import type { ConnectionFacts } from "./connection-facts.ts";
+import { isNested, readable } from "./handler-error.ts";
 import { ANYONE, AUTHENTICATED, type CheckedRule, isAllowed } from "./rule.ts";
 import type { ServerCall } from "./server-call.ts";
 
@@ -25,6 +26,8 @@ interface Verdict {
   principal: Principal | undefined;
   untilMs: number;
   finding: Promise<Principal | undefined> | undefined;
+  /** Whose call it is found with. */
+  asker: ServerCall | undefined;
 }
 
 export class Identity {
@@ -52,32 +55,32 @@ export class Identity {
       call.principal = facts.certified;
       return this.#authorise(call, facts);
     }
-    const found = this.#principalOf(this.#authenticate, call, facts);
-    if (!(found instanceof Promise)) {
-      call.principal = found;
+    const { principal, finding, asker } = this.#verdictOf(this.#authenticate, call, facts);
+    if (finding === undefined) {
+      call.principal = principal;
       return this.#authorise(call, facts);
     }
-    found.then(
-      (principal) => {
-        call.principal = principal;
+    finding.then(
+      (found) => {
+        call.principal = found;
         if (!call.isOver && this.#authorise(call, facts)) call.identified();
       },
-      (error: unknown) => refuseFor(call, error),
+      (error: unknown) => {
+        // Whoever it was asked with has gone, and has taken the question along: that is not this call's fault.
+        if (asker === call || asker?.isOver !== true) refuseFor(call, error);
+        else if (!call.isOver && this.identify(call, facts)) call.identified();
+      },
     );
     return false;
   }
 
-  #principalOf(
-    authenticate: Authenticate,
-    call: ServerCall,
-    facts: ConnectionFacts,
-  ): Principal | undefined | Promise<Principal | undefined> {
+  #verdictOf(authenticate: Authenticate, call: ServerCall, facts: ConnectionFacts): Verdict {
     const key = this.#keyOf(call, facts);
     const nowMs = this.#clock.monotonicMs();
     const known = this.#verdicts.get(key);
-    if (known !== undefined && nowMs < known.untilMs) return known.finding ?? known.principal;
+    if (known !== undefined && nowMs < known.untilMs) return known;
     this.#verdicts.delete(key);
-    const verdict: Verdict = { principal: undefined, untilMs: nowMs + VERDICT_MS, finding: undefined };
+    const verdict: Verdict = { principal: undefined, untilMs: nowMs + VERDICT_MS, finding: undefined, asker: call };
     if (this.#verdicts.size >= VERDICTS_MAX) {
       for (const oldest of this.#verdicts.keys()) {
         this.#verdicts.delete(oldest);
@@ -92,6 +95,7 @@ export class Identity {
       (principal) => {
         verdict.principal = principal;
         verdict.finding = undefined;
+        verdict.asker = undefined;
         // Who is nobody now may be somebody in the next moment: only a yes is kept.
         if (principal === undefined) forget();
         return principal;
@@ -101,7 +105,7 @@ export class Identity {
         throw error;
       },
     );
-    return verdict.finding;
+    return verdict;
   }
 
   #keyOf(call: ServerCall, facts: ConnectionFacts): string {
@@ -169,9 +173,18 @@ function deny(call: ServerCall): void {
   else call.deny("PERMISSION_DENIED", "the caller may not call this method");
 }
 
-/** What `authenticate` threw: its own RpcError is the answer; of anything else the caller learns nothing. */
+/**
+ * What `authenticate` threw: its own RpcError is the answer; of anything else, a failed call of its own among them, the caller learns nothing.
+ * What such a call asked has been repeated below: that is not to be done again above.
+ */
 function refuseFor(call: ServerCall, error: unknown): void {
   if (call.isOver) return;
-  if (error instanceof RpcError) call.deny(error.code, error.text);
-  else call.deny("UNAVAILABLE", `the caller could not be authenticated (call ${call.id})`);
+  const thrown = readable(error);
+  if (thrown instanceof RpcError && !isNested(thrown)) {
+    call.fail(thrown);
+    call.handlerEnded();
+    return;
+  }
+  const retryAfterMs = thrown instanceof RpcError ? -1 : undefined;
+  call.refuse("UNAVAILABLE", `the caller could not be authenticated (call ${call.id})`, undefined, retryAfterMs);
 }

@@ -30,6 +30,12 @@ export class MethodFigures {
     this.#sketch.record(nowMs, tookMs);
   }
 
+  /** A call was refused before anything of it was looked at. */
+  refused(code: CodeOrOk): void {
+    this.started += 1;
+    this.ended(code, 0, 0);
+  }
+
   /** Calls that have ended. */
   get finished(): number {
     return this.#ended.reduce((sum, count) => sum + count, 0);

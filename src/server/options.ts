@@ -33,7 +33,10 @@ export interface ServerLimits {
   readonly messageBytesMax?: number | undefined;
   /** Bytes of one call's metadata, 32 added for each entry. Default 16384 (16 KiB), 1024..1048576. */
   readonly metadataBytesMax?: number | undefined;
-  /** Calls at once on one connection, those whose handler still runs included. Default 100, 1..100000. */
+  /**
+   * Calls at once on one connection, those whose handler still runs included. Default 100, and 1000 for clients with a certificate of our authority:
+   * who is known may hold more. 1..100000.
+   */
   readonly streamsPerConnectionMax?: number | undefined;
   /** Connections at once; more are closed on arrival. Default 10000, 1..1000000. */
   readonly connectionsMax?: number | undefined;
@@ -173,7 +176,7 @@ const serverShape = {
   limits: objectOption({
     messageBytesMax: numberOption({ default: 4 * 1_048_576, min: 1, max: 2_147_483_647, integer: true }),
     metadataBytesMax: numberOption({ default: 16_384, min: 1_024, max: 1_048_576, integer: true }),
-    streamsPerConnectionMax: numberOption({ default: 100, min: 1, max: 100_000, integer: true }),
+    streamsPerConnectionMax: numberOption({ default: undefined, min: 1, max: 100_000, integer: true }),
     connectionsMax: numberOption({ default: 10_000, min: 1, max: 1_000_000, integer: true }),
     connectionAgeMsMax: numberOption({ default: Infinity, min: 1_000, max: 86_400_000, infinity: true }),
     connectionAgeGraceMs: numberOption({ default: Infinity, min: 0, max: 86_400_000, infinity: true }),

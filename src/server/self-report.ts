@@ -3,6 +3,7 @@
  */
 import type { AdmissionSnapshot } from "../policy/protect/admission.ts";
 import type { AnyContract } from "../schema/contract.ts";
+import { degraded } from "../wire/transport/names.ts";
 import type { World } from "../world/world.ts";
 import { builtIns, type BuiltIn } from "./built-ins.ts";
 import { type ChecksOptions, resolveChecks } from "./check-options.ts";
@@ -57,13 +58,22 @@ export class SelfReport {
     const { reflection } = options;
     for (const own of builtIns({ health: this.#health, index: this.#index, reflection, debug: undefined }))
       this.#add(own);
-    core.isDegraded = () => this.board.isDegraded;
+    const tell = (): void => {
+      core.healthField = this.board.isDegraded ? degraded : undefined;
+    };
+    this.board.onChange(tell);
+    tell();
   }
 
   /** A service of the user's was added. */
   serviceAdded(contract: AnyContract): void {
     this.#index.add(contract);
     this.board.serviceAdded("typeName" in contract ? contract.typeName : contract.name);
+  }
+
+  /** A client of this process comes in, through no door: what the server depends on is looked at from now on. */
+  dialled(): void {
+    this.checks.start();
   }
 
   /** The server is about to open a door: what it depends on is looked at from now on. */

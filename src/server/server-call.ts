@@ -225,14 +225,15 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
       this.requestTaken();
       return;
     }
-    const error = failure({
-      code: "DEADLINE_EXCEEDED",
-      text: "the deadline passed while the handler ran",
-      reason: "DEADLINE",
-      method: this.route.plan.info,
-      callId: this.id,
-    });
-    this.#answer(plainStatus("DEADLINE_EXCEEDED", error.text));
+    // A repeat may have run before, though not here and now.
+    const isNotRun = !this.#isRunning && !this.isKept;
+    const text = !this.#isRunning
+      ? "the deadline passed before the handler could begin"
+      : "the deadline passed while the handler ran";
+    const info = this.route.plan.info;
+    const error = failure({ code: "DEADLINE_EXCEEDED", text, reason: "DEADLINE", method: info, callId: this.id });
+    if (this.#execution?.isQueued === true) this.core.admissionRefused(info, this.priority, "expired");
+    this.#answer({ ...plainStatus("DEADLINE_EXCEEDED", text), isNotRun });
     this.exchange.inbox?.fail(error, true);
     this.cancel(error);
     this.#letRun();
@@ -390,7 +391,9 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     if ((this.isOver || this.#execution?.hasWaited === true) && this.#isLate()) return;
     const request = this.#readRequest();
     if (request === unreadable) return;
-    const problem = this.route.validate === undefined ? undefined : this.#validated(request);
+    // Of a request stream each message is looked at when its handler reads it.
+    const { validate, isRequestStream } = this.route;
+    const problem = validate === undefined || isRequestStream ? undefined : this.#validated(request);
     if (problem instanceof Promise) {
       problem.then(
         (late) => this.#startLate(request, late),

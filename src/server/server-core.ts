@@ -5,6 +5,7 @@ import type { CodeOrOk } from "../call/code.ts";
 import type { RpcError } from "../call/error.ts";
 import { CALL_ID_BYTES, mintCallId, readCallId, readTraceparent } from "../call/ids.ts";
 import { Events } from "../call/event.ts";
+import { isReservedName } from "../call/metadata-names.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import type { MethodInfo, Priority } from "../call/method.ts";
 import type { Peer } from "../call/peer.ts";
@@ -13,7 +14,7 @@ import type { Encoding } from "../wire/grpc/compression.ts";
 import { acceptedEncodings } from "../wire/grpc/compression.ts";
 import { parseTimeout, parseTimeoutBytes } from "../wire/grpc/timeout.ts";
 import { type Field, type FieldSection, PSEUDO_METHOD, PSEUDO_PATH } from "../wire/http2/field.ts";
-import type { Http2Limits } from "../wire/http2/limits.ts";
+import type { FieldToken } from "../wire/http2/hpack-encoder.ts";
 import { appendField, contentTypeOf, encodingIn, rawText } from "../wire/transport/header-reader.ts";
 import {
   integrityCrc32,
@@ -65,7 +66,6 @@ interface PathMemo {
 export interface CoreOptions {
   readonly interceptors: readonly Interceptor[];
   readonly messageBytesMax: number;
-  readonly limits: Http2Limits;
   readonly authenticate: Authenticate | undefined;
   readonly critical: CheckedRule | undefined;
   readonly admission: GateOptions | false;
@@ -76,7 +76,6 @@ export class ServerCore implements ServerConnectionOwner {
   readonly router: Router;
   readonly interceptors: readonly Interceptor[];
   readonly messageBytesMax: number;
-  readonly limits: Http2Limits;
   readonly events: Events;
   /** Keeps the first answers of methods with effect once; undefined without such methods. */
   once: Once | undefined;
@@ -86,6 +85,8 @@ export class ServerCore implements ServerConnectionOwner {
   readonly #rate: RateLimit | undefined;
   readonly #identity: Identity;
   readonly #canAuthenticate: boolean;
+  /** Nothing more is asked of who says that a call is critical. */
+  readonly #isTrustEnough: boolean;
   readonly connections: Set<ServerConnection>;
   /** Calls whose handler has not ended. */
   openCalls: number;
@@ -99,8 +100,8 @@ export class ServerCore implements ServerConnectionOwner {
   overdueCalls: number;
   /** Calls that were refused before their handler, by why. */
   readonly refusedCalls: Record<string, number>;
-  /** Whether a dependency fails: every answer says so. */
-  isDegraded: () => boolean;
+  /** What every answer says of the server's health; undefined: nothing, it is well. */
+  healthField: FieldToken | undefined;
   /** Reply streams whose headers go at the end of this turn. */
   readonly #heads: ServerCall[];
   readonly #sendHeads: () => void;
@@ -111,7 +112,6 @@ export class ServerCore implements ServerConnectionOwner {
     this.router = router;
     this.interceptors = options.interceptors;
     this.messageBytesMax = options.messageBytesMax;
-    this.limits = options.limits;
     this.events = new Events();
     this.once = undefined;
     const { admission } = options;
@@ -120,6 +120,7 @@ export class ServerCore implements ServerConnectionOwner {
     this.#principals = new Principals();
     this.#identity = new Identity(options.authenticate, options.critical, runtime.world.clock);
     this.#canAuthenticate = options.authenticate !== undefined;
+    this.#isTrustEnough = options.critical === undefined;
     this.connections = new Set();
     this.openCalls = 0;
     this.finishedCalls = 0;
@@ -128,7 +129,7 @@ export class ServerCore implements ServerConnectionOwner {
     this.#spare = undefined;
     this.overdueCalls = 0;
     this.refusedCalls = {};
-    this.isDegraded = () => false;
+    this.healthField = undefined;
     this.#heads = [];
     this.#sendHeads = () => {
       for (let i = 0; i < this.#heads.length; i++) {
@@ -209,6 +210,8 @@ export class ServerCore implements ServerConnectionOwner {
           break;
         default:
           if (field.nameId >= 0 && field.nameId < NAME_CONTENT_TYPE) break;
+          // What Holdfast and gRPC say of a call is no metadata, and none of it is believed that is not read above.
+          if (isReservedName(field.name)) break;
           pairs ??= [];
           if (!appendField(pairs, field.name, field.value)) badName = field.name;
       }
@@ -235,7 +238,7 @@ export class ServerCore implements ServerConnectionOwner {
     }
     if (badName !== "") return refuse(exchange, "INTERNAL", `metadata "${badName}" is no base64`);
     if (this.overdueCalls >= OVERDUE_CALLS_MAX) {
-      return refuse(exchange, "RESOURCE_EXHAUSTED", "too many handlers have outlived their deadlines");
+      return this.#refuseOverload(exchange, route, priority, "overdue", isRepeat || store !== undefined);
     }
     if (this.#isShed(exchange, route, priority, isRepeat || store !== undefined)) return;
     exchange.requestEncoding = encoding;
@@ -269,7 +272,11 @@ export class ServerCore implements ServerConnectionOwner {
     const facts = call.exchange.connection.facts as ConnectionFacts;
     const { rule } = call.route;
     const isOpen = rule === undefined ? !facts.door.asksCertificates : rule.kind === "anyone";
-    if (isOpen && !this.#canAuthenticate && (call.priority !== "critical" || facts.isTrusted)) {
+    if (
+      isOpen &&
+      !this.#canAuthenticate &&
+      (call.priority !== "critical" || (facts.isTrusted && this.#isTrustEnough))
+    ) {
       call.principal = facts.certified;
       return true;
     }
@@ -373,11 +380,26 @@ export class ServerCore implements ServerConnectionOwner {
     const rank: PriorityRank = given === "sheddable" ? 2 : given === "critical" && isTrusted ? 0 : 1;
     const why = gate.sheds(rank, connection.callCount - 1, this.openCalls, this.connections.size);
     if (why === undefined) return false;
-    this.admissionRefused(route.plan.info, rank === 0 ? "critical" : rank === 1 ? "normal" : "sheddable", why);
+    this.#refuseOverload(exchange, route, given, why, isRepeat);
+    return true;
+  }
+
+  /** Refuses before there is a call. */
+  #refuseOverload(
+    exchange: ServerExchange,
+    route: Route,
+    given: string | undefined,
+    why: RefusalWhy,
+    isRepeat: boolean,
+  ): void {
+    const { isTrusted } = exchange.connection.facts as ConnectionFacts;
+    const isCritical = given === "critical" && isTrusted;
+    const priority = given === "sheddable" ? given : isCritical ? "critical" : "normal";
+    this.admissionRefused(route.plan.info, priority, why);
     const { code, text, retryAfterMs, isNotRun, reason } = refusalFor(why, isRepeat ? NOT_AGAIN : COARSE_RETRY_MS);
+    route.figures.refused(code);
     exchange.end({ code, text, metadata: undefined, details: undefined, retryAfterMs, isNotRun, reason });
     exchange.release();
-    return true;
   }
 
   intercept(call: ServerCall): void {

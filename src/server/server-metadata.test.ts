@@ -55,7 +55,7 @@ describe("metadataBytesMax", () => {
   });
 
   it("never closes what the defaults leave open", () => {
-    const limits = http2LimitsOf({ metadataBytesMax: KIB, streamsPerConnectionMax: 100 });
+    const limits = http2LimitsOf({ metadataBytesMax: KIB, streamsPerConnectionMax: undefined }, false);
     assert.deepEqual(limits, { ...DEFAULT_HTTP2_LIMITS, listBytesMax: KIB });
   });
 });

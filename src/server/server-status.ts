@@ -69,7 +69,7 @@ export interface ServerStatus {
     /** Their handlers have not ended. */
     readonly open: number;
     readonly finished: number;
-    /** Refused before a handler ran, by why; never counted in `methods`. */
+    /** Refused before a handler ran, for overload or want of time, by why (docs/admission.md). They stand among the `failed` of their method too. */
     readonly refused: Readonly<Record<string, number>>;
     /** Handlers that go on although their call has been over for more than 5 s. */
     readonly overdue: number;

@@ -6,8 +6,9 @@ import { RpcError } from "../call/error.ts";
 import { describeValue } from "../call/options.ts";
 import { compileCodec } from "../schema/codec.ts";
 import { BadRequestSchema } from "../schema/details.ts";
+import { isThenable } from "./send-replies.ts";
 
-/** The part of Standard Schema that is used; version 1. */
+/** The part of Standard Schema that is used; version 1. `T`: what its input may be, at most; it may look at some of the fields alone. */
 export interface RequestSchema<T = never> {
   readonly "~standard": {
     readonly version: 1;
@@ -41,7 +42,7 @@ export function checkValidate(name: string, schema: unknown): Validate {
   if (standard === undefined) throw new TypeError(`${name} must be a Standard Schema, got ${describeValue(schema)}`);
   return (request) => {
     const verdict = standard.validate(request);
-    return verdict instanceof Promise ? verdict.then(errorOf) : errorOf(verdict);
+    return isThenable(verdict) ? Promise.resolve(verdict).then(errorOf) : errorOf(verdict);
   };
 }
 
@@ -60,11 +61,13 @@ function standardOf(schema: object | null): RequestSchema["~standard"] | undefin
 }
 
 function errorOf(verdict: SchemaVerdict): RpcError | undefined {
+  // A schema is not ours: what says neither yes nor no lets nothing through.
+  if (typeof verdict !== "object") throw new TypeError(`a schema gave ${describeValue(verdict)}`);
   const { issues } = verdict;
   if (issues === undefined || issues.length === 0) return undefined;
   const fieldViolations = issues
     .slice(0, VIOLATIONS_MAX)
-    .map(({ message, path }) => ({ field: fieldOf(path), description: message }));
+    .map(({ message, path }) => ({ field: fieldOf(path), description: textOf(message) }));
   const text = fieldViolations
     .slice(0, 3)
     .map(({ field, description }) => (field === "" ? description : `${field}: ${description}`))
@@ -72,6 +75,11 @@ function errorOf(verdict: SchemaVerdict): RpcError | undefined {
   const more = issues.length > 3 ? ` and ${issues.length - 3} more` : "";
   const value = badRequest.encode({ fieldViolations });
   return new RpcError("INVALID_ARGUMENT", `${text}${more}`, { details: [{ type: badRequest.typeName, value }] });
+}
+
+function textOf(message: unknown): string {
+  if (typeof message !== "string") throw new TypeError(`an issue's message is ${describeValue(message)}`);
+  return message;
 }
 
 function fieldOf(path: SchemaIssue["path"]): string {

@@ -12,6 +12,7 @@ import {
   type Server,
   type ServerOptions,
 } from "holdfast";
+import type { ServiceOptions } from "../../src/server/create-server.ts";
 import { Bench } from "../../bench/gen/bench/v1/bench_pb.ts";
 
 export { Bench };
@@ -51,9 +52,13 @@ export interface Pair extends AsyncDisposable {
 }
 
 /** A server that listens to no signal of the process. */
-export function benchServer(handlers: Partial<BenchHandlers> = {}, options: ServerOptions = {}): Server {
+export function benchServer(
+  handlers: Partial<BenchHandlers> = {},
+  options: ServerOptions = {},
+  service: ServiceOptions<typeof Bench> = {},
+): Server {
   const drain = { signals: [], ...options.drain };
-  return createServer({ ...options, drain }).service(Bench, { ...benchHandlers, ...handlers });
+  return createServer({ ...options, drain }).service(Bench, { ...benchHandlers, ...handlers }, service);
 }
 
 export async function startPair(handlers: Partial<BenchHandlers> = {}, options: PairOptions = {}): Promise<Pair> {

@@ -6,11 +6,15 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { createClient, createServer, type Interceptor, RpcError } from "holdfast";
+import { memory } from "holdfast/durable";
 import { clientStack } from "../../src/client/stack.ts";
+import type { DedupStore } from "../../src/durable/dedup-store.ts";
 import { serverStack } from "../../src/server/stack.ts";
+import type { RequestSchema } from "../../src/server/validate.ts";
 import { nodeWorld } from "../../src/world/node.ts";
 import type { World } from "../../src/world/world.ts";
 import { Bench, benchHandlers } from "../calls/bench-service.ts";
+import { OnceProbe } from "../calls/once-scene.ts";
 import { framed, rawClient } from "../calls/raw-peer.ts";
 import { ROOT } from "./source.ts";
 
@@ -21,14 +25,20 @@ test("each layer's file exists, and each layer says what it does and why it stan
   }
 });
 
-test("ARCHITECTURE.md tells of the client's layers in the stack's order", () => {
+test("ARCHITECTURE.md tells of both stacks' layers in the stacks' order", () => {
   const text = readFileSync(join(ROOT, "ARCHITECTURE.md"), "utf8");
-  const named = [...text.matchAll(/^\d+\. \*\*(\w+)\.?\*\*/gm)].map(([, name = ""]) => name.toLowerCase());
-  const layers = clientStack.map(({ name }) => name);
-  assert.deepEqual(
-    named.filter((name) => layers.includes(name)),
-    layers,
-  );
+  const [ofClient = "", ofServer = ""] = text.split("Server, from the socket inwards.");
+  for (const [part, stack] of [
+    [ofClient, clientStack],
+    [ofServer, serverStack],
+  ] as const) {
+    const named = [...part.matchAll(/^\d+\. \*\*(\w+)\.?\*\*/gm)].map(([, name = ""]) => name.toLowerCase());
+    const layers = stack.map(({ name }) => name);
+    assert.deepEqual(
+      named.filter((name) => layers.includes(name)),
+      layers,
+    );
+  }
 });
 
 test("a call meets the layers in the stacks' order", async () => {
@@ -76,6 +86,65 @@ test("a call meets the layers in the stacks' order", async () => {
       name === "interceptors" ? "server interceptors" : name,
     ),
   ]);
+});
+
+test("a call meets the server's layers in the stack's order, and so does its repeat", async () => {
+  const met: string[] = [];
+  const meet = (layer: string): void => {
+    if (met.at(-1) !== layer) met.push(layer);
+  };
+  const journal = memory();
+  /** The store tells when it is asked, and whether the call has its permit by then. */
+  const telling = (world: World): DedupStore => {
+    const store = journal["~dedup"](world);
+    return new Proxy(store, {
+      get(target, name) {
+        if (name === "claim" && server.status().admission?.running === 1) meet("admission");
+        if (name === "claim") meet(met.at(-1) === "admission" ? "keep" : "lookup");
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+  };
+  const schema: RequestSchema<object> = {
+    "~standard": { version: 1, vendor: "test", validate: (value) => (meet("validate"), { value }) },
+  };
+  const server = createServer({
+    authenticate: () => (meet("authenticate"), { id: "ann" }),
+    critical: () => (meet("clamp"), true),
+    interceptors: [(next) => (call) => (meet("interceptors"), next(call))],
+    dedup: { ...journal, "~dedup": telling, [Symbol.asyncDispose]: () => journal[Symbol.asyncDispose]() },
+    drain: { signals: [] },
+  }).service(
+    OnceProbe,
+    {
+      unary: () => (meet("handler"), {}),
+      download: () => [],
+      upload: () => ({}),
+      chat: () => [],
+      seen: () => ({}),
+      missing: () => ({}),
+    },
+    { authorize: () => (meet("authorise"), true), validate: { unary: schema } },
+  );
+  await using _ = server;
+  using _recorded = server.on("call.ended", () => meet("record"));
+  await using raw = await rawClient((await server.listen(0)).address);
+  const call = (headers: object): Promise<unknown> =>
+    raw.request(`/${OnceProbe.name}/Unary`, framed(new Uint8Array(0)), {
+      "holdfast-call-id": "order-1",
+      "holdfast-priority": "critical",
+      ...headers,
+    });
+  const orderOf = (...names: readonly string[]): string[] =>
+    serverStack.map(({ name }) => name).filter((name) => names.includes(name));
+  await call({});
+  const before = ["authenticate", "authorise", "clamp", "interceptors"];
+  assert.deepEqual(met.splice(0), [...orderOf(...before, "admission", "keep", "validate", "handler"), "record"]);
+  // What was found out of its caller is believed for a while.
+  await call({ "grpc-previous-rpc-attempts": "1" });
+  assert.deepEqual(met.splice(0), [...orderOf("authorise", "clamp", "interceptors", "lookup"), "record"]);
+  await journal[Symbol.asyncDispose]();
 });
 
 test("headers that are refused meet no interceptor, a request that cannot be decoded no handler", async () => {

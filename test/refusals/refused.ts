@@ -1,15 +1,23 @@
 /**
- * What the compiler refuses about policies, a line each. The text behind `@ts-expect-error` is what it must print: refused.test.ts
+ * What the compiler refuses about policies, and about who may call a service and with what, a line each. The text behind `@ts-expect-error` is what it must print: refused.test.ts
  * takes the directives out, runs the project's tsc, and looks. A line that would compile fails the ordinary type check.
  */
 import { Orders } from "../../examples/streams/gen/shop/v1/orders_pb.ts";
 import { annotate } from "../../src/schema/contract.ts";
 import type { CallPolicy, ClientPolicy, MethodPolicies } from "../../src/client/policy/index.ts";
+import type { ServiceOptions } from "../../src/server/create-server.ts";
+import type { ServerOptions } from "../../src/server/options.ts";
+import type { RequestSchema } from "../../src/server/validate.ts";
 
 const _once = annotate(Orders, { get: { effect: "once" }, watch: { effect: "none" } });
 const _unknown = annotate(Orders, { get: { effect: "unknown" }, import: { effect: "idempotent" } });
 type Once = MethodPolicies<typeof _once>;
 type Unknown = MethodPolicies<typeof _unknown>;
+interface User {
+  readonly id: string;
+  readonly roles: readonly string[];
+}
+type Service = ServiceOptions<typeof Orders, User>;
 
 // Copies, which a method must be able to stand.
 // @ts-expect-error hedging runs a call twice: declare effect none or idempotent
@@ -70,6 +78,30 @@ export const hedgeMoment: ClientPolicy = { hedge: { after: "p75" } };
 export const backoffStep: ClientPolicy = { retry: { backoff: { kind: "linear", baseMs: 5 } } };
 // @ts-expect-error Type 'null' is not assignable to type
 export const nothing: ClientPolicy = { hedge: null };
+
+// Who may call, and with what.
+// @ts-expect-error readonly chat: Rule<User>;
+export const ruleForgotten: Service["authorize"] = { get: "anyone", watch: "anyone", import: ["ops/*"] };
+// @ts-expect-error '"everyone"' is not assignable
+export const ruleWord: Service["authorize"] = "everyone";
+// @ts-expect-error Property 'role' does not exist on type 'User'
+export const rulePrincipal: Service["authorize"] = (user) => user?.role === "buyer";
+// @ts-expect-error Type 'number' is not assignable to type 'boolean | Promise<boolean>'
+export const ruleCritical: ServerOptions<User>["critical"] = (user) => user?.roles.length ?? 0;
+// @ts-expect-error Type 'string' is not assignable
+export const principalText: ServerOptions<User>["authenticate"] = () => "ann";
+// @ts-expect-error 'gett' does not exist in type
+export const schemaMethod: Service["validate"] = { gett: undefined };
+declare const _ofNumbers: RequestSchema<{ readonly id: number }>;
+// @ts-expect-error Type 'number' is not assignable to type 'string'
+export const schemaField: Service["validate"] = { get: _ofNumbers };
+
+/** A schema may look at some fields, and there may be a rule for all methods or for each. */
+declare const _ofSome: RequestSchema<{ readonly id?: string }>;
+export const acceptedOfServices: readonly Service[] = [
+  { authorize: "authenticated", validate: { get: _ofSome, watch: undefined } },
+  { authorize: { get: "anyone", watch: (user) => user !== undefined, import: ["ops/*"], chat: async () => true } },
+];
 
 /** What compiles beside them: the same keys where the method may have them, undefined everywhere. */
 export const accepted: readonly [Once, Unknown, ClientPolicy, CallPolicy<"once">] = [

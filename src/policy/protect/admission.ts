@@ -196,6 +196,7 @@ export class Admission {
       shed: 0,
       share: 0,
       rate: 0,
+      overdue: 0,
     };
   }
 

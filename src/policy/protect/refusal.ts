@@ -13,8 +13,18 @@ import type { Random } from "../../world/random.ts";
  * - `shed`: the server sheds its priority, or its level within that.
  * - `share`: its principal, or its connection, has more than its fair share.
  * - `rate`: over the rate limit of its key.
+ * - `overdue`: as many handlers as may go on although their calls are over.
  */
-export type RefusalWhy = "queue-full" | "displaced" | "too-old" | "expired" | "doomed" | "shed" | "share" | "rate";
+export type RefusalWhy =
+  | "queue-full"
+  | "displaced"
+  | "too-old"
+  | "expired"
+  | "doomed"
+  | "shed"
+  | "share"
+  | "rate"
+  | "overdue";
 
 /** 0 critical, 1 normal, 2 sheddable. */
 export type PriorityRank = 0 | 1 | 2;

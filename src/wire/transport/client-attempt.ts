@@ -45,6 +45,7 @@ import {
   NAME_CONTENT_TYPE,
   NAME_DEDUP,
   NAME_DEDUPLICATED,
+  NAME_HEALTH,
   NAME_GRPC_ACCEPT_ENCODING,
   NAME_GRPC_ENCODING,
   NAME_GRPC_MESSAGE,
@@ -289,6 +290,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
     let codec: string | undefined = isAnswer ? undefined : "proto";
     let contentType: string | undefined;
     let pairs: Pairs | undefined;
+    let isDegraded = false;
     for (let i = 0; i < section.count; i++) {
       const field = section.fields[i] as Field;
       switch (field.nameId) {
@@ -348,6 +350,9 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
         case NAME_REASON:
           this.#serverReason = parseServerReason(field.value);
           break;
+        case NAME_HEALTH:
+          isDegraded = field.value === "degraded";
+          break;
         case NAME_GRPC_ACCEPT_ENCODING:
           break;
         default:
@@ -371,6 +376,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
       this.trailer = pairs;
       // A refusal before the headers may be a proxy's, and says nothing of the server behind it.
       if (this.announced !== undefined) this.connection.heardStore(this.announced);
+      if (isAnswer && isDegraded) this.connection.heardHealth(true);
       this.#status(status);
       return;
     }
@@ -386,6 +392,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
       return;
     }
     this.connection.heardStore(this.announced);
+    this.connection.heardHealth(isDegraded);
     this.header = pairs ?? NO_PAIRS;
     this.reached = "yes";
     if (this.inbox !== undefined) this.inbox.encoding = this.#encoding;

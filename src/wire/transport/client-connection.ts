@@ -55,6 +55,8 @@ export interface ClientConnectionOwner {
   connectionUnproven(connection: ClientConnection): void;
   /** A PING of {@link ClientConnection.probe} was answered. */
   connectionProbed(connection: ClientConnection, rttMs: number): void;
+  /** Its peer says another thing than before of its health: `isPeerDegraded`. */
+  connectionHealthTurned?(connection: ClientConnection): void;
   /** No new calls here; those in flight go on. `isTooManyPings`: ping half as often from now on. */
   connectionDraining(connection: ClientConnection, isTooManyPings: boolean): void;
   /** Over. `failure` says why, `phase` where. */
@@ -77,6 +79,8 @@ export class ClientConnection extends Connection {
   longStreams: number;
   /** Its peer has said that it compares checksums. */
   isPeerChecking: boolean;
+  /** Its peer has said that it serves, but not as well as it should. */
+  isPeerDegraded: boolean;
   /** The store of first answers that its peer announces; undefined: nothing was answered yet. NO_STORE: it has none, or none that is known. */
   dedup: DedupStore | undefined;
   /** Its owner's watch over it. */
@@ -117,6 +121,7 @@ export class ClientConnection extends Connection {
     this.isLossNoted = false;
     this.longStreams = 0;
     this.isPeerChecking = false;
+    this.isPeerDegraded = false;
     this.dedup = undefined;
     this.watcher = undefined;
     this.aside = undefined;
@@ -239,6 +244,13 @@ export class ClientConnection extends Connection {
   /** An answer has come and announces this store of first answers, or none. */
   heardStore(store: DedupStore | undefined): void {
     if (store === undefined || store !== this.dedup) this.dedup = joinStores(this.dedup, store);
+  }
+
+  /** An answer says so of its server's health. */
+  heardHealth(isDegraded: boolean): void {
+    if (isDegraded === this.isPeerDegraded) return;
+    this.isPeerDegraded = isDegraded;
+    this.#owner.connectionHealthTurned?.(this);
   }
 
   /** Resets a stream that was left without an owner. */

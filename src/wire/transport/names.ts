@@ -31,6 +31,7 @@ const OWN_NAMES = [
   "holdfast-dedup",
   "holdfast-deduplicated",
   "holdfast-reason",
+  "holdfast-health",
 ] as const;
 
 export const NAME_CONTENT_TYPE: number = FIRST_OWN_NAME;
@@ -55,6 +56,7 @@ export const NAME_RESUME_TOKEN: number = FIRST_OWN_NAME + 18;
 export const NAME_DEDUP: number = FIRST_OWN_NAME + 19;
 export const NAME_DEDUPLICATED: number = FIRST_OWN_NAME + 20;
 export const NAME_REASON: number = FIRST_OWN_NAME + 21;
+export const NAME_HEALTH: number = FIRST_OWN_NAME + 22;
 
 /** Positions among the raw names: their values stay bytes. */
 export const RAW_TIMEOUT = 0;
@@ -78,6 +80,8 @@ export const statusOk: FieldToken = new FieldToken("grpc-status", "0");
 export const notRun: FieldToken = new FieldToken("holdfast-not-run", "1");
 /** The answer is that of an earlier attempt, which the server kept. */
 export const deduplicated: FieldToken = new FieldToken("holdfast-deduplicated", "1");
+/** In an answer: its server serves, but not as well as it should. */
+export const degraded: FieldToken = new FieldToken("holdfast-health", "degraded");
 export const repeatNo: FieldToken = new FieldToken("holdfast-repeat", "no");
 /** In a request: give the reply a checksum, I compare it. In an answer: it has one, and your requests' are compared here too. */
 export const integrityCrc32: FieldToken = new FieldToken("holdfast-integrity", "crc32");

@@ -39,6 +39,8 @@ export interface LinkOwner {
   linkHasRoom(link: PeerLink): void;
   connectionOpened(connection: ClientConnection): void;
   connectionProbed(connection: ClientConnection, rttMs: number): void;
+  /** Its peer says another thing than before of its health: `isPeerDegraded`. */
+  connectionHealthTurned?(connection: ClientConnection): void;
   /** It takes no more calls, for its peer has said so: for owners that have something of their own on it. */
   connectionDraining?(connection: ClientConnection): void;
   connectionEnded(connection: ClientConnection, text: string, wasReady: boolean): void;
@@ -253,6 +255,10 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
 
   connectionProbed(connection: ClientConnection, rttMs: number): void {
     this.#owner.connectionProbed(connection, rttMs);
+  }
+
+  connectionHealthTurned(connection: ClientConnection): void {
+    this.#owner.connectionHealthTurned?.(connection);
   }
 
   connectionDraining(connection: ClientConnection, isTooManyPings: boolean): void {

@@ -5,6 +5,7 @@ import { failure } from "../../call/error.ts";
 import type { NetworkError, Socket } from "../../world/network.ts";
 import type { FieldSection } from "../http2/field.ts";
 import { NO_ERROR, STREAM_ID_MAX } from "../http2/frame.ts";
+import type { FieldToken } from "../http2/hpack-encoder.ts";
 import type { Http2Limits } from "../http2/limits.ts";
 import type { Http2Stream } from "../http2/stream.ts";
 import { Connection } from "./connection.ts";
@@ -37,6 +38,8 @@ const SILENCE_MS = 330_000;
 const PING_TIMEOUT_MS = 20_000;
 
 export interface ServerConnectionOwner {
+  /** What every answer says of the server's health; undefined: nothing, it is well. */
+  readonly healthField: FieldToken | undefined;
   /** A call begins: read the section now, it is valid only during this call. */
   callArrived(exchange: ServerExchange, section: FieldSection, ends: boolean): void;
   /** It is over, and its socket is closed. */
@@ -78,6 +81,11 @@ export class ServerConnection extends Connection {
   #windowSentBytes: number;
   /** When the client was asked whether it is there; -Infinity if it was not. */
   #askedAtMs: number;
+
+  /** What every answer says of the server's health, now. */
+  get healthField(): FieldToken | undefined {
+    return this.#owner.healthField;
+  }
 
   constructor(runtime: Runtime, socket: Socket, owner: ServerConnectionOwner, limits: Http2Limits, facts: unknown) {
     super(runtime, "server", limits);

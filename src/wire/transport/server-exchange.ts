@@ -231,7 +231,7 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Ch
   }
 
   headerBytesMax(): number {
-    let bytes = this.announcement === undefined ? 192 : 320;
+    let bytes = this.announcement === undefined ? 224 : 352;
     if (this.#part !== TRAILERS && this.header !== undefined) bytes += pairsBytesMax(this.header);
     const status = this.#status;
     if (this.#part !== HEAD && status !== undefined) {
@@ -255,6 +255,8 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Ch
       }
       if (this.offersChecksums) at = encoder.token(integrityCrc32, out, at);
       if (this.announcement !== undefined) at = encoder.token(this.announcement, out, at);
+      const { healthField } = this.connection;
+      if (healthField !== undefined) at = encoder.token(healthField, out, at);
       if (this.header !== undefined) at = encodePairs(encoder, this.header, out, at);
     }
     if (this.#part === HEAD) return at;

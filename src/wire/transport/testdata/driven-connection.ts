@@ -74,6 +74,7 @@ export function drivenConnection(
       exchange.stream.owner = undefined;
       made.streams.push(exchange.stream);
     },
+    healthField: undefined,
     connectionClosed(): void {
       made.closings += 1;
     },
