@@ -59,6 +59,8 @@ const BLIND_FIRST_MS = 4;
  */
 const COLD_MAX = 32;
 const COLD_SAMPLES = 128;
+/** Beside those of an unknown method so many times as many may run as did. */
+const UNKNOWN_FACTOR = 2;
 /** Nothing grows blindly that has eyes: not while the last few answers were slower than this. */
 const LATELY_CALM = 1.35;
 const LATELY_SHARE = 0.2;
@@ -88,10 +90,11 @@ export class ConcurrencyLimit {
   /** How many may run at once: whole, at least 1. */
   permits: number;
   private readonly max: number;
-  private readonly isAdaptive: boolean;
+  readonly isAdaptive: boolean;
   private limit: number;
   /** Calls that have yet to end before it may go beyond {@link COLD_MAX}. */
   private cold: number;
+  private coldMax: number;
   /** Where a bottleneck was met, and when. */
   private ceiling: number;
   private ceilingAtMs: number;
@@ -138,6 +141,7 @@ export class ConcurrencyLimit {
     this.permits = isAdaptive ? Math.min(LIMIT_START, max) : max;
     this.limit += this.permits;
     this.cold = COLD_SAMPLES;
+    this.coldMax = COLD_MAX;
     this.ceiling = Number.POSITIVE_INFINITY;
     this.ceilingAtMs = Number.NEGATIVE_INFINITY;
     this.fellFrom = -0;
@@ -206,6 +210,17 @@ export class ConcurrencyLimit {
     if (this.isAdaptive) this.endWindow(nowMs, elapsedMs);
     if (this.limit !== limit) this.changedAtMs = nowMs;
     this.beginWindow(nowMs);
+  }
+
+  /**
+   * The first call of a method came while so many ran: how long it takes is to be learned with few of it, as at the start. What others needed
+   * is no measure for it.
+   */
+  metUnknown(running: number): void {
+    if (!this.isAdaptive) return;
+    this.cold = COLD_SAMPLES;
+    this.coldMax = Math.max(COLD_MAX, UNKNOWN_FACTOR * running);
+    this.setLimit(Math.min(this.limit, Math.max(LIMIT_START, UNKNOWN_FACTOR * running)));
   }
 
   /** The limit holds a call back: where no bottleneck was met, it may grow before there is an answer. Whether it did. */
@@ -363,7 +378,7 @@ export class ConcurrencyLimit {
   }
 
   private setLimit(limit: number): void {
-    this.limit = Math.max(1, Math.min(this.cold > 0 ? Math.min(COLD_MAX, this.max) : this.max, limit));
+    this.limit = Math.max(1, Math.min(this.cold > 0 ? Math.min(this.coldMax, this.max) : this.max, limit));
     this.permits = Math.floor(this.limit);
   }
 }
