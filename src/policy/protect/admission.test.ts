@@ -379,6 +379,23 @@ describe("handlers that keep the loop", () => {
     assert.equal(admission.isTurnDue, false);
   });
 
+  it("are not taken for what they are not when another process had the processor in the midst of the first one", () => {
+    const admission = admissionOf({ turnBudgetMs: 2 });
+    const figures = new HandlerFigures();
+    const calls = Array.from({ length: 60 }, () => new Call(figures));
+    for (const call of calls) {
+      call.onAdmitted = () => {
+        admission.timed(call, 0.003);
+        admission.ended(call, 20, true);
+      };
+    }
+    assert.equal(admission.offer(calls[0] as Call, 0), ADMITTED);
+    admission.timed(calls[0] as Call, 20);
+    for (const call of calls.slice(1)) assert.equal(admission.offer(call, 0), QUEUED);
+    admission.drainTurn(20);
+    assert.ok(calls.slice(1).every(({ heard }) => heard[0] === "admitted"));
+  });
+
   it("one that takes longer than the whole budget still begins, one in a turn", () => {
     const admission = admissionOf({ turnBudgetMs: 0.5 });
     const figures = heavyFigures();

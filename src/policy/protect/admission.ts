@@ -238,7 +238,8 @@ export class Admission {
     if (costMs < HEAVY_MS) return;
     if (!wasHeavy) this.spentMs += costMs;
     this.isTurnDue = true;
-    this.costMs = this.costMs === 0 ? costMs : this.costMs + (costMs - this.costMs) * SMOOTH;
+    // What the method is known to cost, not what this one did: that may have been another process's time.
+    this.costMs = this.costMs === 0 ? figures.costMs : this.costMs + (figures.costMs - this.costMs) * SMOOTH;
   }
 
   /**

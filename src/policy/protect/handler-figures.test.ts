@@ -130,6 +130,19 @@ describe("how long a begin keeps the loop", () => {
     assert.equal(figures.isHeavy, false);
   });
 
+  it("is that of a light handler again after one more call, when another process had the processor for 20 ms", () => {
+    const figures = new HandlerFigures();
+    for (let i = 0; i < 10; i++) figures.timed(0.003);
+    figures.timed(20);
+    figures.timed(0.003);
+    assert.equal(figures.isHeavy, false);
+    const fresh = new HandlerFigures();
+    fresh.timed(20);
+    assert.equal(fresh.isHeavy, true);
+    fresh.timed(0.003);
+    assert.equal(fresh.isHeavy, false);
+  });
+
   it("is timed for each call of a heavy handler, which is known after one long begin", () => {
     const figures = new HandlerFigures();
     figures.timed(1);

@@ -43,6 +43,12 @@ const TIMED_EVERY = 16;
 /** The share of a new timing in the cost; a longer one counts at once by half, so that a burst of slow ones is seen. */
 const COST_SHARE = 0.2;
 const COST_RISE = 0.5;
+/**
+ * But no more than so many times the cost known, or so much: where other processes want the processor, one in the midst of a handler can take it
+ * for 20 ms, and the first call of a process is compiled. Two or three that are slow in truth are enough to be believed.
+ */
+const COST_RISE_MAX = 4;
+const COST_RISE_MIN_MS = 0.2;
 
 const SCRATCH = new Float64Array(RECENT);
 
@@ -127,7 +133,7 @@ export class HandlerFigures {
 
   /** The synchronous part of a begin took so long. */
   timed(costMs: number): void {
-    const delta = costMs - this.costMs;
+    const delta = Math.min(costMs, Math.max(COST_RISE_MIN_MS, COST_RISE_MAX * this.costMs)) - this.costMs;
     this.costMs += delta * (delta > 0 ? COST_RISE : COST_SHARE);
   }
 
