@@ -15,8 +15,9 @@ import type { Tally } from "./tally.ts";
 
 /** Critical calls in flight: less than a fifth of what the servers can do. */
 const CRITICAL_LANES = 10;
-/** They run for so long before the batch job begins: the servers know then how long a root takes. */
-const BEFORE_MS = 1_000;
+/** Before the batch job begins each server has answered so many of them, so that it knows how long a root takes; or so long has passed. */
+const KNOWN_CALLS = 40;
+const KNOWN_MS_MAX = 5_000;
 const TICK_MS = 10;
 /** What this process could not send while it stood still it sends afterwards, up to so much of it. */
 const CATCH_UP_MS = 100;
@@ -48,6 +49,8 @@ export class Overload {
   readonly #client: Client<typeof Roots>;
   readonly #tally: Tally;
   readonly #critical: Histogram;
+  /** Critical calls answered, by the server's address. */
+  readonly #answersOf: Map<string, number>;
   #offered: number;
   #shed: number;
   #shedByClient: number;
@@ -66,6 +69,7 @@ export class Overload {
     this.#client = client.$channel.client(Roots, { policy: { priority: "critical" } });
     this.#tally = tally;
     this.#critical = new Histogram();
+    this.#answersOf = new Map();
     this.#offered = 0;
     this.#shed = 0;
     this.#shedByClient = 0;
@@ -96,7 +100,7 @@ export class Overload {
   }
 
   /**
-   * Runs for so long from when it calls `begun`, as soon as critical calls have run for a while; or until `stop` aborts. Resolves when its last
+   * Runs for so long from when it calls `begun`, as soon as each server has answered some critical calls; or until `stop` aborts. Resolves when its last
    * call has ended.
    */
   async run(forMs: number, begun: () => void, stop: AbortSignal): Promise<void> {
@@ -104,12 +108,18 @@ export class Overload {
     const over = new AbortController();
     const end = AbortSignal.any([stop, over.signal]);
     const lanes = Array.from({ length: CRITICAL_LANES }, (_, lane) => this.#keepAsking(lane, end));
-    await pause(BEFORE_MS, stop);
+    await this.#known(stop);
     this.#isOffering = true;
     begun();
     const answers = await this.#offer(batch, forMs, stop);
     over.abort();
     await Promise.all([...lanes, ...answers]);
+  }
+
+  async #known(stop: AbortSignal): Promise<void> {
+    const giveUpMs = performance.now() + KNOWN_MS_MAX;
+    const isKnown = (address: string): boolean => (this.#answersOf.get(address) ?? 0) >= KNOWN_CALLS;
+    while (!stop.aborted && performance.now() < giveUpMs && !this.#addresses.every(isKnown)) await pause(TICK_MS, stop);
   }
 
   /** The batch job; its calls go on. */
@@ -157,7 +167,9 @@ export class Overload {
         return reply.root === root;
       });
       if (isCounted) this.#noteCritical(tookMs);
+      const { address } = notes.last;
       if (tookMs === undefined) await pause(FAILURE_PAUSE_MS, end);
+      else this.#answersOf.set(address, (this.#answersOf.get(address) ?? 0) + 1);
     }
   }
 
