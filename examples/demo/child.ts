@@ -81,10 +81,10 @@ export class Child {
     this.#process.kill(signal);
   }
 
-  /** SIGKILL, as `kill -9` does it. Resolves when the process is gone. */
-  async kill(): Promise<void> {
+  /** Sends the signal, which is to end it. Resolves when the process is gone. */
+  async end(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
     const gone = once(this.#process, "exit");
-    this.#process.kill("SIGKILL");
+    this.#process.kill(signal);
     await gone;
   }
 

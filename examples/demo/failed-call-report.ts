@@ -2,7 +2,7 @@
 import { SERVER_NAMES } from "./chapters.ts";
 import type { FailedCall, MetFault } from "./failed-call.ts";
 import { epochMs, type Stall } from "./stalls.ts";
-import type { FaultReport } from "./story.ts";
+import type { ChapterReport } from "./chapter-report.ts";
 import { TIMEOUT_MS } from "./load.ts";
 
 /** A call had less than half of its time: what is left is not what the demo promises. */
@@ -28,7 +28,7 @@ export function failedCallReport(
   { kind, endedMs, tookMs, attempts, verdict, met }: FailedCall,
   run: {
     readonly startedMs: number;
-    readonly faults: readonly FaultReport[];
+    readonly faults: readonly ChapterReport[];
     readonly addresses: readonly string[];
     readonly wayStalls: readonly Stall[];
   },
@@ -83,7 +83,7 @@ function faultLine({ atMs, attempt, server, kind, phase, blame, text }: FailedCa
   return `${atMs} ms: attempt ${attempt} at ${server ?? "nobody"}: ${kind} (${phase}, ${blame}): ${text}`;
 }
 
-function duringOf(fromMs: number, untilMs: number, faults: readonly FaultReport[]): string {
+function duringOf(fromMs: number, untilMs: number, faults: readonly ChapterReport[]): string {
   const begun = faults.filter(({ atMs }) => atMs <= untilMs);
   const running = begun.filter(({ atMs, lastedMs }) => atMs + lastedMs >= fromMs);
   if (running.length > 0) return running.map(({ server, kind }) => `${server} ${kind}`).join(", ");

@@ -2,7 +2,7 @@
 import { styleText } from "node:util";
 import type { FaultKind } from "./chapters.ts";
 import { whole } from "./live-table.ts";
-import type { FaultReport } from "./story.ts";
+import type { FaultReport } from "./chapter-report.ts";
 
 const NAMES: Readonly<Record<FaultKind, string>> = {
   kill: "killed: kill -9",

@@ -5,7 +5,7 @@
 import type { Client } from "holdfast";
 import type { Event } from "holdfast/call";
 import type { Calculator } from "../gen/calc/v1/calc_pb.ts";
-import type { Chapter, FaultKind } from "./chapters.ts";
+import type { FaultChapter, FaultKind } from "./chapters.ts";
 import { Timeline } from "./timeline.ts";
 
 /** What made the client give a server fewer calls, or none. */
@@ -30,7 +30,7 @@ const CALL_MS_MAX = 1_200;
 const STARTS_MAX = 1_000_000;
 
 export class FaultWatch {
-  readonly #chapter: Chapter;
+  readonly #chapter: FaultChapter;
   readonly #addresses: readonly string[];
   readonly #answers: Timeline;
   readonly #subscriptions: readonly Disposable[];
@@ -45,7 +45,7 @@ export class FaultWatch {
   /** To be made right before the fault begins. */
   constructor(
     client: Client<typeof Calculator>,
-    chapter: Chapter,
+    chapter: FaultChapter,
     facts: { readonly addresses: readonly string[]; readonly answers: Timeline; readonly nowMs: number },
   ) {
     const { addresses, answers, nowMs } = facts;

@@ -1,5 +1,5 @@
 /** How the faults of the demo are made and ended, for real: signals, orders to a server, the proxy in front of it. */
-import { type Chapter, type FaultFacts, SLOW_MS, UNAVAILABLE_SHARE } from "./chapters.ts";
+import { type FaultChapter, type FaultFacts, SLOW_MS, UNAVAILABLE_SHARE } from "./chapters.ts";
 import type { NetworkProcess } from "./network-process.ts";
 import type { ServerProcess } from "./server-process.ts";
 
@@ -12,7 +12,7 @@ export interface Stage {
 }
 
 /** Resolves when it has begun. */
-export async function beginFault({ kind, server: index }: Chapter, { servers, network }: Stage): Promise<void> {
+export async function beginFault({ kind, server: index }: FaultChapter, { servers, network }: Stage): Promise<void> {
   const server = servers[index] as ServerProcess;
   switch (kind) {
     case "kill":
@@ -38,7 +38,10 @@ export async function beginFault({ kind, server: index }: Chapter, { servers, ne
 }
 
 /** Resolves when it is over; with what is to be told of it. Rejects if a server cannot be started again. */
-export async function endFault({ kind, server: index }: Chapter, { servers, network }: Stage): Promise<FaultFacts> {
+export async function endFault(
+  { kind, server: index }: FaultChapter,
+  { servers, network }: Stage,
+): Promise<FaultFacts> {
   const server = servers[index] as ServerProcess;
   switch (kind) {
     case "kill":

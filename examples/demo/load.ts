@@ -1,10 +1,11 @@
 /**
  * The demo's calls: so many `Add` in flight at any time, and a few `Count` streams, each resumed from the next number when
- * its server dies. Every answer is checked.
+ * its server dies, or says that it will end. Every answer is checked.
  */
-import { type CallOptions, type Client, RpcError } from "holdfast";
+import { type Client, RpcError } from "holdfast";
 import type { Calculator } from "../gen/calc/v1/calc_pb.ts";
 import { failedCall } from "./failed-call.ts";
+import { observed } from "./noted-call.ts";
 import { pause } from "./pause.ts";
 import type { Tally } from "./tally.ts";
 
@@ -19,7 +20,7 @@ const STREAM_TIMEOUT_MS = 10_000;
 /** A stream cut so often without one number in between has failed. */
 const FRUITLESS_CUTS_MAX = 5;
 /** After a failure, so that an outage of all servers does not become a spin. */
-const FAILURE_PAUSE_MS = 20;
+export const FAILURE_PAUSE_MS = 20;
 
 export interface Load {
   readonly client: Client<typeof Calculator>;
@@ -71,23 +72,30 @@ async function keepCounting(load: Load): Promise<void> {
   }
 }
 
-/** Counts to the end, through cuts. False if the run ended first. */
+/** Counts to the end, through cuts and hand-overs. False if the run ended first. */
 async function countOnce(load: Load): Promise<boolean> {
   const { client, tally, stop } = load;
   const { options, last } = observed(STREAM_TIMEOUT_MS);
   let next = 1;
   let cuts = 0;
+  let isHandedOver = false;
   while (next <= COUNT_TO) {
     try {
-      for await (const { value } of client.count({ from: next, to: COUNT_TO, delayMs: COUNT_DELAY_MS }, options)) {
+      const stream = client.count({ from: next, to: COUNT_TO, delayMs: COUNT_DELAY_MS }, options);
+      for await (const { value } of stream) {
         if (value !== next) throw new Error(`${value} came instead of ${next}`);
         next += 1;
         tally.numbers += 1;
         if (cuts > 0) tally.streamsResumed += 1;
+        if (isHandedOver) tally.streamsHandedOver += 1;
         cuts = 0;
+        isHandedOver = false;
         if (stop.aborted) return false;
       }
-      if (next <= COUNT_TO) throw new Error("the stream ended early");
+      if (next > COUNT_TO) return true;
+      if (!isToken(stream.resumeToken, next) || ++cuts > FRUITLESS_CUTS_MAX) throw new Error("the stream ended early");
+      isHandedOver = true;
+      tally.extraAttempts += 1;
     } catch (error) {
       cuts += 1;
       const isGarbled = !isCut(error) && load.mayBeGarbled(last.address);
@@ -102,22 +110,9 @@ async function countOnce(load: Load): Promise<boolean> {
   return true;
 }
 
-/** Options that note how the last call went. */
-function observed(timeoutMs: number): { readonly options: CallOptions; readonly last: Observed } {
-  const last: Observed = { attempts: 0, address: "" };
-  const options: CallOptions = {
-    timeoutMs,
-    onReply: ({ attempts, peer }) => {
-      last.attempts = attempts;
-      last.address = peer?.address ?? "";
-    },
-  };
-  return { options, last };
-}
-
-interface Observed {
-  attempts: number;
-  address: string;
+/** Its server will end, and says from where another one can go on. */
+function isToken(token: Uint8Array | undefined, next: number): boolean {
+  return token !== undefined && Buffer.from(token).toString() === String(next);
 }
 
 /** The stream's server died under it: what came before holds, and another server can go on. */

@@ -12,7 +12,7 @@ import { NetworkProcess } from "./network-process.ts";
 import { type DemoOptions, parseOptions, usage, UsageError } from "./options.ts";
 import { pause } from "./pause.ts";
 import { isGood, makeReport, type Report, reportText, savedBy } from "./report.ts";
-import { startServers } from "./server-process.ts";
+import { type ServerState, startServers } from "./server-process.ts";
 import { type Stall, watchStalls } from "./stalls.ts";
 import { Story } from "./story.ts";
 import { Tally } from "./tally.ts";
@@ -81,7 +81,7 @@ async function play(
   const story = new Story(stage, client, tally, { startedMs, say });
   const live = {
     lookOf: (server: number) => ({
-      isDown: servers[server]?.state === "killed" || servers[server]?.state === "starting",
+      isDown: isDown(servers[server]?.state),
       isIll: story.faultOf(server) !== undefined,
     }),
     saved: () => savedBy(client),
@@ -118,6 +118,10 @@ async function play(
     stallsOf,
   };
   return makeReport(tally, client, ending);
+}
+
+function isDown(state: ServerState | undefined): boolean {
+  return state === "killed" || state === "ended" || state === "starting";
 }
 
 /** Ends the run at the first signal, with its report; at the second one at once. */

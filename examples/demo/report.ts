@@ -3,11 +3,11 @@ import { styleText } from "node:util";
 import type { Client } from "holdfast";
 import type { ReliabilityRow } from "holdfast/observe";
 import type { Calculator } from "../gen/calc/v1/calc_pb.ts";
+import type { ChapterReport } from "./chapter-report.ts";
 import { type FailedCallReport, failedCallLines, failedCallReport, hadNoTime } from "./failed-call-report.ts";
 import { faultLines } from "./fault-table.ts";
 import { ms, whole } from "./live-table.ts";
 import { epochMs, type Stall } from "./stalls.ts";
-import type { FaultReport } from "./story.ts";
 import type { Tally } from "./tally.ts";
 
 /** What `--json` prints. Durations of unary calls, in milliseconds. */
@@ -34,7 +34,7 @@ export interface Report {
   readonly maxMs: number;
   readonly serversKilled: number;
   /** One after the other. */
-  readonly faults: readonly FaultReport[];
+  readonly faults: readonly ChapterReport[];
   /** Of unary calls. */
   readonly reliability: Reliability;
   /** How many calls failed in which way. */
@@ -71,6 +71,8 @@ export interface Share {
   readonly high: number;
 }
 
+type Row = readonly [name: string, value: string, note: string];
+
 /** Of failed calls of one kind, in one chapter, so many are told of. */
 const FAILED_CALLS_TOLD = 4;
 
@@ -83,7 +85,7 @@ export function makeReport(
     readonly tookMs: number;
     readonly isInterrupted: boolean;
     readonly serversKilled: number;
-    readonly faults: readonly FaultReport[];
+    readonly faults: readonly ChapterReport[];
     readonly stallsOf: readonly { readonly process: string; readonly stalls: readonly Stall[] }[];
   },
 ): Report {
@@ -155,7 +157,7 @@ export function isGood(report: Report): boolean {
 export function reportText(report: Report): string {
   const { saved, perAttempt, perCall } = report.reliability;
   const share = ((100 * report.extraAttempts) / Math.max(1, report.calls)).toFixed(2);
-  const rows: readonly (readonly [name: string, value: string, note: string])[] = [
+  const rows: readonly Row[] = [
     ["calls", whole(report.calls), `${whole(report.callsPerSecond)} a second; every answer was checked`],
     ["failed", whole(report.failed), ""],
     ["saved", whole(report.recovered), `${whole(saved.retry)} by a repeat, ${whole(saved.hedge)} by a copy`],
@@ -167,12 +169,38 @@ export function reportText(report: Report): string {
     ["", ms(report.maxMs), "ms at most"],
     ["reliability", percent(perAttempt.value), `% of single attempts (${rangeOf(perAttempt)})`],
     ["", percent(perCall.value), `% of calls with all attempts (${rangeOf(perCall)})`],
+    ...report.faults.flatMap(fleetRows),
   ];
   const lines = rows.map(([name, value, note]) =>
     `  ${name.padEnd(16)}${value.padStart(12)}   ${styleText("dim", note)}`.trimEnd(),
   );
-  const faults = report.faults.length === 0 ? [] : ["", ...faultLines(report.faults)];
-  return [...faults, "", ...lines, "", verdict(report)].join("\n");
+  const faults = report.faults.filter((chapter) => "healedMs" in chapter);
+  const table = faults.length === 0 ? [] : ["", ...faultLines(faults)];
+  return [...table, "", ...lines, "", verdict(report)].join("\n");
+}
+
+/** What came of a chapter that befell all servers. */
+function fleetRows(chapter: ChapterReport): readonly Row[] {
+  switch (chapter.kind) {
+    case "rolling restart":
+      return [
+        [
+          "rolling restart",
+          whole(chapter.unrepeatableCalls),
+          `calls that may not be repeated: ${whole(chapter.unrepeatableFailed)} failed`,
+        ],
+        ["", whole(chapter.streamsResumed), "streams that their servers ended went on elsewhere"],
+      ];
+    case "overload":
+      return [
+        ["overload", whole(chapter.shed), `of ${whole(chapter.offered)} calls that may be refused were`],
+        ["", (100 * chapter.goodputShare).toFixed(1), "% of what the servers can do was done"],
+        ["", whole(chapter.criticalCalls), `critical calls meanwhile: ${whole(chapter.criticalFailed)} failed`],
+        ["", ms(chapter.criticalP99Ms), "ms for 99 of 100 of these (p99)"],
+      ];
+    default:
+      return [];
+  }
 }
 
 /** Where a share lies with 95 % confidence. */

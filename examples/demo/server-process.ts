@@ -1,13 +1,13 @@
 /**
- * A server process as the demo sees it: started, killed with SIGKILL and started again on the same port, stopped and continued, told
- * to behave badly.
+ * A server process as the demo sees it: started, killed with SIGKILL or ended with SIGTERM and started again on the same port, stopped and
+ * continued, told to behave badly.
  */
 import { Child } from "./child.ts";
 import type { Behaviour } from "./server.ts";
 import { epochMs, type Stall } from "./stalls.ts";
 
-/** `lost`: it ended although nobody killed it. */
-export type ServerState = "starting" | "up" | "stopped" | "killed" | "lost";
+/** `draining`: it was asked to end, and does. `ended`: it has. `lost`: it ended although nobody wanted it. */
+export type ServerState = "starting" | "up" | "stopped" | "killed" | "draining" | "ended" | "lost";
 
 const PORT_TRIES_MAX = 20;
 /**
@@ -77,6 +77,12 @@ export class ServerProcess {
     });
     child.onExit((by) => {
       if (this.#child !== child || this.#state === "killed") return;
+      if (this.#state === "draining") {
+        // By its own hand, once its calls were over: any other end is none in good order.
+        this.#state = by === "SIGTERM" ? "ended" : "lost";
+        this.#lostBy = by;
+        return;
+      }
       this.#state = "lost";
       this.#lostBy = by;
     });
@@ -87,7 +93,14 @@ export class ServerProcess {
     if (this.#child === undefined || this.#state !== "up") return;
     this.#kills += 1;
     this.#state = "killed";
-    await this.#child.kill();
+    await this.#child.end("SIGKILL");
+  }
+
+  /** SIGTERM: it tells its clients, comes to its end, and is gone when this resolves. */
+  async drain(): Promise<void> {
+    if (this.#child === undefined || this.#state !== "up") return;
+    this.#state = "draining";
+    await this.#child.end("SIGTERM");
   }
 
   /** SIGSTOP: it does nothing any more, and its kernel goes on to take connections and bytes for it. */

@@ -3,8 +3,10 @@
  */
 import { setTimeout } from "node:timers/promises";
 import { createServer, RpcError } from "holdfast";
-import { Calculator } from "../gen/calc/v1/calc_pb.ts";
+import { Calculator, Memory, Roots } from "../gen/calc/v1/calc_pb.ts";
+import { ROOT_MACHINES, ROOT_MS } from "./capacity.ts";
 import { endWithParent, tell, tellFailure } from "./parent.ts";
+import { Permits } from "./permits.ts";
 import { watchStalls } from "./stalls.ts";
 
 /** What a server does to the calls it gets; well by default. */
@@ -16,6 +18,8 @@ export interface Behaviour {
 }
 
 let behaviour: Behaviour = { delayMs: 0, failShare: 0 };
+let remembered = 0;
+const rootMachines = new Permits(ROOT_MACHINES);
 
 endWithParent();
 process.on("message", (order) => {
@@ -23,21 +27,34 @@ process.on("message", (order) => {
   tell({ kind: "ready", result: undefined });
 });
 
-const server = createServer({ drain: { signals: [] } }).service(Calculator, {
-  add: ({ a, b }) => {
-    fail();
-    const result = a + b;
-    return behaviour.delayMs > 0 ? setTimeout(behaviour.delayMs, { result }) : { result };
-  },
-  async *count({ from, to, delayMs }, call) {
-    fail();
-    if (behaviour.delayMs > 0) await setTimeout(behaviour.delayMs, undefined, { signal: call.signal });
-    for (let value = from; value <= to; value += 1) {
-      await setTimeout(delayMs, undefined, { signal: call.signal });
-      yield { value };
-    }
-  },
-});
+// Ctrl-C goes to the whole group, and is for the demo alone.
+const server = createServer({ drain: { signals: ["SIGTERM"] } })
+  .service(Calculator, {
+    add: ({ a, b }) => {
+      fail();
+      const result = a + b;
+      return behaviour.delayMs > 0 ? setTimeout(behaviour.delayMs, { result }) : { result };
+    },
+    async *count({ from, to, delayMs }, call) {
+      fail();
+      if (behaviour.delayMs > 0) await setTimeout(behaviour.delayMs, undefined, { signal: call.signal });
+      for (let value = from; value <= to; value += 1) {
+        await setTimeout(delayMs, undefined, { signal: call.signal });
+        // Whoever asks another server for what is left goes on from here.
+        if (call.draining.aborted) return call.resumeWith(String(value));
+        yield { value };
+      }
+    },
+  })
+  .service(Memory, {
+    remember: ({ value }) => {
+      remembered += value;
+      return { value };
+    },
+  })
+  .service(Roots, {
+    squareRoot: ({ value }) => rootMachines.run(() => setTimeout(ROOT_MS, { root: Math.sqrt(value) })),
+  });
 
 try {
   await server.listen(Number(process.argv[2]));

@@ -1,49 +1,44 @@
-/** The run's plot: one fault after the other, each with what it did to the calls. */
+/** The run's plot: one chapter after the other, each with what it did to the calls. */
 import type { Client } from "holdfast";
 import type { Calculator } from "../gen/calc/v1/calc_pb.ts";
-import { beginning, type Chapter, ending, type FaultKind, SERVER_NAMES } from "./chapters.ts";
-import { FaultWatch, type NoticedBy } from "./fault-watch.ts";
+import { type ChapterReport, type Counts, countedReport, faultReport } from "./chapter-report.ts";
+import {
+  beginning,
+  type Chapter,
+  ending,
+  type FaultChapter,
+  type FaultKind,
+  type FleetChapter,
+  SERVER_NAMES,
+} from "./chapters.ts";
+import { FaultWatch } from "./fault-watch.ts";
 import { beginFault, endFault, type Stage } from "./faults.ts";
 import { TIMEOUT_MS } from "./load.ts";
+import { Overload } from "./overload.ts";
 import { pause } from "./pause.ts";
+import { RollingRestart } from "./rolling-restart.ts";
 import type { Tally } from "./tally.ts";
 
-/** One fault and what came of it. Counts are those from its beginning to that of the next one. */
-export interface FaultReport {
-  readonly kind: FaultKind;
-  /** Whom it befell. */
-  readonly server: string;
-  /** When it began, from the beginning of the run. */
-  readonly atMs: number;
-  readonly lastedMs: number;
-  /**
-   * From its beginning: of a server that answers nothing any more, to the last attempt that was started there before it was left alone; else
-   * to the first event about it, or the end of the first 200 ms in which it was given less than half of its fair share. Null: not noticed.
-   */
-  readonly detectedMs: number | null;
-  readonly detectedBy: NoticedBy | null;
-  /** From its end to the end of the first 500 ms in which the server had at least half of its fair share. Null: not within this run. */
-  readonly healedMs: number | null;
-  readonly calls: number;
-  readonly failed: number;
-  /** Attempts beyond the calls. */
-  readonly extraAttempts: number;
-  /** Bits that were flipped; 0 for the other kinds. */
-  readonly flippedBits: number;
-}
-
 /** What came to be before and in a chapter. */
-interface Told {
-  readonly chapter: Chapter;
-  readonly watch: FaultWatch;
-  readonly beganMs: number;
+interface Span {
+  beganMs: number;
   readonly before: Counts;
   overMs: number | undefined;
   after: Counts | undefined;
+}
+
+interface ToldFault extends Span {
+  readonly chapter: FaultChapter;
+  readonly watch: FaultWatch;
   flippedBits: number;
 }
 
-type Counts = Pick<Tally, "calls" | "failed" | "extraAttempts">;
+interface ToldFleet extends Span {
+  readonly chapter: FleetChapter;
+  readonly event: RollingRestart | Overload;
+}
+
+type Told = ToldFault | ToldFleet;
 
 /** A call that met the last fault has ended so long after it: the next fault is not to meet it too. */
 const CALLS_OVER_MS = TIMEOUT_MS + 100;
@@ -77,12 +72,11 @@ export class Story {
     this.#told = [];
   }
 
-  /** What befalls a server now; undefined: nothing. */
+  /** What befalls a server now; undefined: nothing, or what befalls all of them. */
   faultOf(server: number): FaultKind | undefined {
     const last = this.#told.at(-1);
-    return last === undefined || last.overMs !== undefined || last.chapter.server !== server
-      ? undefined
-      : last.chapter.kind;
+    if (last === undefined || last.overMs !== undefined || !isFault(last)) return undefined;
+    return last.chapter.server === server ? last.chapter.kind : undefined;
   }
 
   /** What comes from this address may have been garbled on its way, now or a moment ago. */
@@ -103,18 +97,43 @@ export class Story {
       await this.#calm(stop);
       this.#checkAlive();
       if (stop.aborted) return;
-      const told = this.#begin(chapter);
-      await beginFault(chapter, this.#stage);
-      this.#say(beginning(chapter));
-      await pause(chapter.faultMs, stop);
-      if (stop.aborted) return;
-      const facts = await endFault(chapter, this.#stage);
-      told.overMs = performance.now();
-      told.watch.over(told.overMs);
-      told.flippedBits = facts.flippedBits ?? 0;
-      this.#say(ending(chapter, facts));
+      await (chapter.server === undefined ? this.#tellFleet(chapter, stop) : this.#tellFault(chapter, stop));
     }
     await this.#calm(stop);
+    this.#checkAlive();
+  }
+
+  async #tellFault(chapter: FaultChapter, stop: AbortSignal): Promise<void> {
+    const span = this.#begin();
+    const facts = { addresses: this.#stage.network.addresses, answers: this.#tally.timeline, nowMs: span.beganMs };
+    const told = { ...span, chapter, watch: new FaultWatch(this.#client, chapter, facts), flippedBits: 0 };
+    this.#told.push(told);
+    await beginFault(chapter, this.#stage);
+    this.#say(beginning(chapter));
+    await pause(chapter.faultMs, stop);
+    if (stop.aborted) return;
+    const { flippedBits } = await endFault(chapter, this.#stage);
+    told.overMs = performance.now();
+    told.watch.over(told.overMs);
+    told.flippedBits = flippedBits ?? 0;
+    this.#say(ending(chapter, { flippedBits }));
+  }
+
+  async #tellFleet(chapter: FleetChapter, stop: AbortSignal): Promise<void> {
+    const { servers, network } = this.#stage;
+    const event =
+      chapter.kind === "overload"
+        ? new Overload(network.addresses, this.#client, this.#tally)
+        : new RollingRestart(servers, this.#client, this.#tally);
+    const told: ToldFleet = { ...this.#begin(), chapter, event };
+    this.#told.push(told);
+    const begun = (): void => {
+      told.beganMs = performance.now();
+      this.#say(beginning(chapter));
+    };
+    await event.run(chapter.faultMs, begun, stop);
+    told.overMs = performance.now();
+    if (!stop.aborted) this.#say(ending(chapter, {}));
   }
 
   /** Resolves when no call runs any more that the last fault met, and each server is well in the client's eyes; or when it has taken too long. */
@@ -136,37 +155,26 @@ export class Story {
 
   /** A connection on which bits were flipped may look well, and have lost its place in what comes. */
   #hasAnswered(told: Told | undefined, overMs: number): boolean {
-    return told === undefined || this.#tally.timeline.hasAny(told.chapter.server, overMs + GARBLED_AFTER_MS);
+    if (told === undefined || !isFault(told)) return true;
+    return this.#tally.timeline.hasAny(told.chapter.server, overMs + GARBLED_AFTER_MS);
   }
 
-  /** What came of each fault that has begun. */
-  reports(nowMs: number): readonly FaultReport[] {
+  /** What came of each chapter that has begun. */
+  reports(nowMs: number): readonly ChapterReport[] {
     this.#endChapter();
     return this.#told.map((told) => this.#reportOf(told, nowMs));
   }
 
-  #begin(chapter: Chapter): Told {
+  #begin(): Span {
     this.#endChapter();
-    const nowMs = performance.now();
-    const facts = { addresses: this.#stage.network.addresses, answers: this.#tally.timeline, nowMs };
-    const told: Told = {
-      chapter,
-      watch: new FaultWatch(this.#client, chapter, facts),
-      beganMs: nowMs,
-      before: this.#counts(),
-      overMs: undefined,
-      after: undefined,
-      flippedBits: 0,
-    };
-    this.#told.push(told);
-    return told;
+    return { beganMs: performance.now(), before: this.#counts(), overMs: undefined, after: undefined };
   }
 
   #endChapter(): void {
     const last = this.#told.at(-1);
     if (last === undefined || last.after !== undefined) return;
     last.after = this.#counts();
-    last.watch.stop();
+    if (isFault(last)) last.watch.stop();
   }
 
   #counts(): Counts {
@@ -174,22 +182,20 @@ export class Story {
     return { calls, failed, extraAttempts };
   }
 
-  #reportOf({ chapter, watch, beganMs, before, overMs, after, flippedBits }: Told, nowMs: number): FaultReport {
-    const { detectedMs, detectedBy, healedMs } = watch.noticed(nowMs);
-    const { calls, failed, extraAttempts } = after ?? before;
-    return {
-      kind: chapter.kind,
-      server: SERVER_NAMES[chapter.server] ?? "?",
-      atMs: rounded(beganMs - this.#startedMs),
-      lastedMs: rounded((overMs ?? nowMs) - beganMs),
-      detectedMs: detectedMs === undefined ? null : rounded(detectedMs),
-      detectedBy: detectedBy ?? null,
-      healedMs: healedMs === undefined ? null : rounded(healedMs),
-      calls: calls - before.calls,
-      failed: failed - before.failed,
-      extraAttempts: extraAttempts - before.extraAttempts,
-      flippedBits,
-    };
+  #reportOf(told: Told, nowMs: number): ChapterReport {
+    const { chapter, beganMs, before, overMs, after = before } = told;
+    const atMs = beganMs - this.#startedMs;
+    const counted = countedReport({
+      server: chapter.server,
+      atMs,
+      lastedMs: (overMs ?? nowMs) - beganMs,
+      before,
+      after,
+    });
+    if (isFault(told)) return faultReport(told.chapter.kind, counted, { ...told, nowMs });
+    const { event } = told;
+    if (event instanceof Overload) return { kind: "overload", ...counted, ...event.facts() };
+    return { kind: "rolling restart", ...counted, ...event.facts() };
   }
 
   #checkAlive(): void {
@@ -201,7 +207,6 @@ export class Story {
   }
 }
 
-/** A tenth of a millisecond is enough. */
-function rounded(ms: number): number {
-  return Math.round(ms * 10) / 10;
+function isFault(told: Told): told is ToldFault {
+  return told.chapter.server !== undefined;
 }

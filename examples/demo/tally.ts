@@ -24,6 +24,8 @@ export class Tally {
   extraAttempts: number;
   /** Streams asked for again from the next number, which then went on. */
   streamsResumed: number;
+  /** Those of them that their server had ended by itself, with a token, for it was to end. */
+  streamsHandedOver: number;
   /** Numbers that came through streams, each the one that was due. */
   numbers: number;
   /** Numbers of streams that came damaged, and streams that ended so: the program saw it and asked again. */
@@ -48,6 +50,7 @@ export class Tally {
     this.failed = 0;
     this.extraAttempts = 0;
     this.streamsResumed = 0;
+    this.streamsHandedOver = 0;
     this.numbers = 0;
     this.garbled = 0;
     this.failures = new Map();

@@ -33,6 +33,7 @@ test("no call fails whatever befalls a server, and --json prints the report alon
   assert.equal(report["failed"], report["failedInStalls"], whyText(stdout));
   const isGood = report["failed"] === 0;
   assertFaults(report, isGood, stdout);
+  assertFleet(report, isGood, stdout);
   const { perAttempt, perCall } = report.reliability;
   if (isGood) assert.deepEqual([report["failures"], report["failedCalls"], perCall.value], [{}, [], 1], stdout);
   assert.ok(perCall.low < 1 && perCall.high >= perCall.value, stdout);
@@ -53,12 +54,14 @@ function whyText(json: string): string {
 function assertFaults({ faults }: Json, isGood: boolean, text: string): void {
   assert.deepEqual(
     faults.map(({ kind }) => kind),
-    ["kill", "stop", "slow", "unavailable", "corrupt", "partition"],
+    ["kill", "stop", "slow", "unavailable", "corrupt", "partition", "rolling restart", "overload"],
   );
-  for (const fault of faults) {
-    if (isGood) assert.equal(fault["failed"], 0, text);
+  for (const chapter of faults) {
+    if (isGood) assert.equal(chapter["failed"], 0, text);
     for (const name of ["extraAttempts", "calls", "lastedMs"])
-      assert.ok(Number(fault[name]) >= 0, `${name} in ${text}`);
+      assert.ok(Number(chapter[name]) >= 0, `${name} in ${text}`);
+  }
+  for (const fault of faults.slice(0, -2)) {
     for (const name of ["detectedMs", "healedMs"]) {
       const ms = fault[name];
       assert.ok(ms === null || (typeof ms === "number" && ms >= 0), `${name} in ${text}`);
@@ -70,6 +73,21 @@ function assertFaults({ faults }: Json, isGood: boolean, text: string): void {
     faults.some(({ extraAttempts }) => Number(extraAttempts) > 0),
     text,
   );
+}
+
+function assertFleet({ faults }: Json, isGood: boolean, text: string): void {
+  const [restart = {}, overload = {}] = faults.slice(-2);
+  assert.equal(restart["restarts"], 5, text);
+  assert.ok(Number(restart["unrepeatableCalls"]) > 0, text);
+  // Eight streams run at any time, and each server ends: some were there.
+  assert.ok(Number(restart["streamsResumed"]) > 0, text);
+  if (isGood) assert.deepEqual([restart["unrepeatableFailed"], overload["criticalFailed"]], [0, 0], text);
+  const { offered, shed, shedByClient, answered, unanswered } = overload;
+  assert.equal(Number(shed) + Number(answered) + Number(unanswered), offered, text);
+  assert.ok(Number(shed) > 0 && Number(shedByClient) <= Number(shed), text);
+  assert.ok(Number(overload["criticalCalls"]) > 0 && Number(answered) > 0, text);
+  assert.ok(Number(overload["goodputShare"]) > 0 && Number(overload["goodputShare"]) <= 1.1, text);
+  assert.ok(Number(overload["criticalP50Ms"]) <= Number(overload["criticalP99Ms"]), text);
 }
 
 test("Ctrl-C ends the demo with its report, in 80 columns without colour, and no server is left", async () => {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, describe, it } from "node:test";
 import { createServer, type Server } from "holdfast";
+import { Memory } from "../../examples/gen/calc/v1/calc_pb.ts";
 import { Channelz } from "../../src/schema/gen/grpc/channelz/v1/channelz_pb.ts";
 import { Health } from "../../src/schema/gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../../src/schema/gen/grpc/reflection/v1/reflection_pb.ts";
@@ -147,6 +148,30 @@ describe("grpcurl", { skip: withoutGrpcurl }, () => {
       server: [{ ref: { serverId: "1", name: "interop" }, data: { callsStarted: "7", callsSucceeded: "7" } }],
       end: true,
     });
+  });
+});
+
+describe("grpcurl, and a server as it is by default", { skip: withoutGrpcurl }, () => {
+  it("finds its services, calls one by reflection alone, and is told of its health as the server tells it", async () => {
+    const server = createServer().service(Memory, { remember: ({ value }) => ({ value }) });
+    const { port } = await server.listen(0);
+    const run = (flags: readonly string[], ...words: readonly string[]): ReturnType<typeof grpcurl> =>
+      inTime(grpcurl(port, flags, words), `grpcurl ${words.join(" ")}`);
+    const services = await run([], "list");
+    const health = await run(["-d", JSON.stringify({ service: Memory.typeName })], "grpc.health.v1.Health/Check");
+    const call = await run(["-d", '{"value": 3}'], `${Memory.typeName}/Remember`);
+    server.setHealth(Memory.typeName, "NOT_SERVING");
+    const later = await run(["-d", JSON.stringify({ service: Memory.typeName })], "grpc.health.v1.Health/Check");
+    await server.close({ timeoutMs: 0 });
+    assert.deepEqual(services.output.trim().split("\n"), [
+      "calc.v1.Memory",
+      "grpc.health.v1.Health",
+      "grpc.reflection.v1.ServerReflection",
+      "grpc.reflection.v1alpha.ServerReflection",
+    ]);
+    assert.deepEqual(JSON.parse(health.output), { status: "SERVING" });
+    assert.deepEqual(JSON.parse(call.output), { value: 3 });
+    assert.deepEqual(JSON.parse(later.output), { status: "NOT_SERVING" });
   });
 });
 

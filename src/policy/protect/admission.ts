@@ -7,6 +7,8 @@
  *
  * The limit: as many handlers run as may ({@link ConcurrencyLimit}). It begins when another ends.
  *
+ * It is for handlers that take longer than {@link SHORT_MS}: shorter ones begin without a permit for as long as that is what they take.
+ *
  * The turn: a handler that computes for long keeps the event loop, so of such handlers never more than one runs, a limit of them means
  * nothing, and the true queue is in the sockets, where it has neither age nor priority. So in one turn of the loop heavy handlers (0.1 ms and
  * more, as measured by their first synchronous part) are begun for about `turnBudgetMs`, one at least. Everything else that was read waits here;
@@ -96,7 +98,7 @@ export interface AdmissionCall {
   queueNext: AdmissionCall | undefined;
   queuedAtMs: number;
   admittedAtMs: number;
-  /** Calls that ran when it had begun. */
+  /** Calls that ran with a permit when it had begun, it included; 0: it needs none. */
   runningThen: number;
 }
 
@@ -147,7 +149,9 @@ export class Admission {
   private readonly random: Random;
   private readonly queueMax: number;
   private readonly turnBudgetMs: number;
+  /** Calls that run with a permit, and those that need none. */
   private running: number;
+  private short: number;
   /** Principals that hold a call. */
   private holders: number;
   /** What the heavy handlers of this turn have cost. */
@@ -177,6 +181,7 @@ export class Admission {
     this.queueMax = queueMax;
     this.turnBudgetMs = turnBudgetMs;
     this.running = 0;
+    this.short = 0;
     this.holders = 0;
     this.spentMs = -0;
     this.blocker = "permit";
@@ -208,6 +213,11 @@ export class Admission {
   offer(call: AdmissionCall, nowMs: number): Offer {
     if (call.deadlineMs <= nowMs) return this.refuse(call, "expired", nowMs);
     const figures = call.handlerFigures;
+    if (!figures.isMet) {
+      figures.isMet = true;
+      this.limit.metUnknown(this.running);
+    }
+    if (figures.isShort && figures.costMs < HEAVY_MS && this.limit.isAdaptive) return this.beginShort(call, nowMs);
     if (this.running < this.limit.permits) {
       if (figures.costMs < HEAVY_MS) {
         // Behind those that wait for the turn a light one need not stand.
@@ -229,7 +239,8 @@ export class Admission {
     if (costMs < HEAVY_MS) return;
     if (!wasHeavy) this.spentMs += costMs;
     this.isTurnDue = true;
-    this.costMs = this.costMs === 0 ? costMs : this.costMs + (costMs - this.costMs) * SMOOTH;
+    // What the method is known to cost, not what this one did: that may have been another process's time.
+    this.costMs = this.costMs === 0 ? figures.costMs : this.costMs + (figures.costMs - this.costMs) * SMOOTH;
   }
 
   /**
@@ -242,8 +253,14 @@ export class Admission {
     const figures = call.handlerFigures;
     const { running } = this;
     call.admissionState = OUTSIDE;
-    this.running = running - 1;
     figures.running -= 1;
+    if (call.runningThen === 0) {
+      this.short -= 1;
+      this.leaves(call.principal);
+      if (isSample) figures.sample(nowMs - call.admittedAtMs, nowMs, true);
+      return;
+    }
+    this.running = running - 1;
     this.leaves(call.principal);
     if (isSample) {
       const isHeldBack = this.heldBack || (this.queue.length > 0 && this.blocker === "permit");
@@ -288,7 +305,7 @@ export class Admission {
     const [critical = 0, normal = 0, sheddable = 0] = this.queue.lengths;
     return {
       permits: this.limit.permits,
-      running: this.running,
+      running: this.running + this.short,
       waiting: [critical, normal, sheddable],
       isOverCapacity: this.isOverCapacity(nowMs),
       admitted: this.admittedCount,
@@ -300,6 +317,18 @@ export class Admission {
   private begin(call: AdmissionCall, nowMs: number): typeof ADMITTED {
     if (call.principal.held++ === 0) this.holders += 1;
     this.run(call, nowMs);
+    return ADMITTED;
+  }
+
+  /** It takes no permit and makes nobody wait. */
+  private beginShort(call: AdmissionCall, nowMs: number): typeof ADMITTED {
+    if (call.principal.held++ === 0) this.holders += 1;
+    call.admissionState = RUNNING;
+    call.admittedAtMs = nowMs;
+    call.runningThen = 0;
+    call.handlerFigures.began(nowMs);
+    this.short += 1;
+    this.admittedCount += 1;
     return ADMITTED;
   }
 
@@ -327,6 +356,7 @@ export class Admission {
     else {
       this.block("permit");
       this.heldBack = true;
+      call.handlerFigures.heldBack(nowMs);
       if (this.limit.growsBlind(nowMs) && queue.length === 0) return this.begin(call, nowMs);
     }
     this.look(nowMs);

@@ -62,6 +62,8 @@ const COLD_SAMPLES = 128;
 /** Handlers that take so long give few answers: so long after that most was felt, a few of them will do. */
 const COLD_MS = 500;
 const COLD_SAMPLES_FEW = 8;
+/** Beside those of an unknown method so many times as many may run as did. */
+const UNKNOWN_FACTOR = 2;
 /** Nothing grows blindly that has eyes: not while the last few answers were slower than this. */
 const LATELY_CALM = 1.35;
 const LATELY_SHARE = 0.2;
@@ -91,12 +93,13 @@ export class ConcurrencyLimit {
   /** How many may run at once: whole, at least 1. */
   permits: number;
   private readonly max: number;
-  private readonly isAdaptive: boolean;
+  readonly isAdaptive: boolean;
   private limit: number;
   /** Calls that have yet to end before it may go beyond {@link COLD_MAX}. */
   private cold: number;
   /** From then on a few calls that have ended will do. */
   private coldUntilMs: number;
+  private coldMax: number;
   /** Where a bottleneck was met, and when. */
   private ceiling: number;
   private ceilingAtMs: number;
@@ -144,6 +147,7 @@ export class ConcurrencyLimit {
     this.limit += this.permits;
     this.cold = COLD_SAMPLES;
     this.coldUntilMs = Number.POSITIVE_INFINITY;
+    this.coldMax = COLD_MAX;
     this.ceiling = Number.POSITIVE_INFINITY;
     this.ceilingAtMs = Number.NEGATIVE_INFINITY;
     this.fellFrom = -0;
@@ -212,6 +216,17 @@ export class ConcurrencyLimit {
     if (this.isAdaptive) this.endWindow(nowMs, elapsedMs);
     if (this.limit !== limit) this.changedAtMs = nowMs;
     this.beginWindow(nowMs);
+  }
+
+  /**
+   * The first call of a method came while so many ran: how long it takes is to be learned with few of it, as at the start. What others needed
+   * is no measure for it.
+   */
+  metUnknown(running: number): void {
+    if (!this.isAdaptive) return;
+    this.cold = COLD_SAMPLES;
+    this.coldMax = Math.max(COLD_MAX, UNKNOWN_FACTOR * running);
+    this.setLimit(Math.min(this.limit, Math.max(LIMIT_START, UNKNOWN_FACTOR * running)));
   }
 
   /** The limit holds a call back: where no bottleneck was met, it may grow before there is an answer. Whether it did. */
@@ -383,7 +398,7 @@ export class ConcurrencyLimit {
   }
 
   private setLimit(limit: number): void {
-    this.limit = Math.max(1, Math.min(this.cold > 0 ? Math.min(COLD_MAX, this.max) : this.max, limit));
+    this.limit = Math.max(1, Math.min(this.cold > 0 ? Math.min(this.coldMax, this.max) : this.max, limit));
     this.permits = Math.floor(this.limit);
   }
 }

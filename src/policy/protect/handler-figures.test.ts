@@ -44,6 +44,51 @@ describe("what a handler takes when nothing holds it up", () => {
   });
 });
 
+describe("a short handler", () => {
+  it("is one once it is known, if it takes 5 ms at most", () => {
+    const figures = new HandlerFigures();
+    assert.equal(figures.isShort, false);
+    fed(figures, 64, { fromMs: 0, tookMs: () => 5 });
+    assert.equal(figures.isShort, true);
+    const slow = new HandlerFigures();
+    fed(slow, 64, { fromMs: 0, tookMs: () => 6 });
+    assert.equal(slow.isShort, false);
+  });
+
+  it("stays one when the process stood still for a moment, and is none once it has been slow for 50 ms", () => {
+    const figures = new HandlerFigures();
+    let nowMs = fed(figures, 640, { fromMs: 0, tookMs: () => 1 });
+    // All that ended when the process went on, at one moment.
+    for (let i = 0; i < 200; i++) figures.sample(300, nowMs, true);
+    nowMs = fed(figures, 64, { fromMs: nowMs, tookMs: () => 1 });
+    assert.equal(figures.isShort, true);
+    fed(figures, 128, { fromMs: nowMs, tookMs: () => 20 });
+    assert.equal(figures.isShort, false);
+  });
+
+  it("is one again 10 s after it was slow or held back last", () => {
+    const figures = new HandlerFigures();
+    let nowMs = fed(figures, 640, { fromMs: 0, tookMs: () => 1 });
+    nowMs = fed(figures, 128, { fromMs: nowMs, tookMs: () => 20 });
+    nowMs = fed(figures, 9_000, { fromMs: nowMs, tookMs: () => 1 });
+    assert.equal(figures.isShort, false);
+    figures.heldBack(nowMs);
+    nowMs = fed(figures, 9_000, { fromMs: nowMs, tookMs: () => 1 });
+    assert.equal(figures.isShort, false);
+    fed(figures, 2_000, { fromMs: nowMs, tookMs: () => 1 });
+    assert.equal(figures.isShort, true);
+  });
+
+  it("is no longer for being held back while it is short", () => {
+    const figures = new HandlerFigures();
+    figures.heldBack(0);
+    const nowMs = fed(figures, 64, { fromMs: 0, tookMs: () => 1 });
+    figures.heldBack(nowMs);
+    fed(figures, 64, { fromMs: nowMs, tookMs: () => 1 });
+    assert.equal(figures.isShort, true);
+  });
+});
+
 describe("the best of late", () => {
   it("is about the tenth percentile of 32 samples", () => {
     const figures = new HandlerFigures();
@@ -83,6 +128,19 @@ describe("how long a begin keeps the loop", () => {
     }
     assert.equal(timed, 10);
     assert.equal(figures.isHeavy, false);
+  });
+
+  it("is that of a light handler again after one more call, when another process had the processor for 20 ms", () => {
+    const figures = new HandlerFigures();
+    for (let i = 0; i < 10; i++) figures.timed(0.003);
+    figures.timed(20);
+    figures.timed(0.003);
+    assert.equal(figures.isHeavy, false);
+    const fresh = new HandlerFigures();
+    fresh.timed(20);
+    assert.equal(fresh.isHeavy, true);
+    fresh.timed(0.003);
+    assert.equal(fresh.isHeavy, false);
   });
 
   it("is timed for each call of a heavy handler, which is known after one long begin", () => {

@@ -28,6 +28,14 @@ const RECENT_MIN = 8;
 /** The percentile is computed again after so many samples. */
 const BEST_EVERY = 8;
 const TRY_EVERY_MS = 100;
+/**
+ * A handler that takes no longer needs no permit: some of them are always running, so that a limit would be learned from them alone, and a slow
+ * method beside them would never be seen.
+ */
+export const SHORT_MS = 5;
+/** It is one no more once every batch has taken longer for so long, and for so long after the last that did or was held back. */
+const LONG_AFTER_MS = 50;
+const LONG_FOR_MS = 10_000;
 /** A handler that keeps the loop for less than this is light: to run it costs about as much as to refuse it. */
 export const HEAVY_MS = 0.1;
 /** A light handler's begin is timed once in so many calls. */
@@ -35,6 +43,12 @@ const TIMED_EVERY = 16;
 /** The share of a new timing in the cost; a longer one counts at once by half, so that a burst of slow ones is seen. */
 const COST_SHARE = 0.2;
 const COST_RISE = 0.5;
+/**
+ * But no more than so many times the cost known, or so much: where other processes want the processor, one in the midst of a handler can take it
+ * for 20 ms, and the first call of a process is compiled. Two or three that are slow in truth are enough to be believed.
+ */
+const COST_RISE_MAX = 4;
+const COST_RISE_MIN_MS = 0.2;
 
 const SCRATCH = new Float64Array(RECENT);
 
@@ -46,6 +60,12 @@ export class HandlerFigures {
   costMs: number;
   /** Calls of this method that run now. */
   running: number;
+  /** Whether its calls need a permit. Of a method that nobody knows yet they do. */
+  isShort: boolean;
+  /** A call of it has come. */
+  isMet: boolean;
+  private slowSinceMs: number;
+  private longUntilMs: number;
   private beganAtMs: number;
   private untimed: number;
   private batchSum: number;
@@ -65,6 +85,10 @@ export class HandlerFigures {
     // -0 and not 0, so that the fields are doubles from the start.
     this.costMs = -0;
     this.running = 0;
+    this.isShort = false;
+    this.isMet = false;
+    this.slowSinceMs = Number.POSITIVE_INFINITY;
+    this.longUntilMs = Number.NEGATIVE_INFINITY;
     this.beganAtMs = Number.NEGATIVE_INFINITY;
     this.untimed = 0;
     this.batchSum = -0;
@@ -102,9 +126,14 @@ export class HandlerFigures {
     return this.running === 0 && nowMs - this.beganAtMs >= TRY_EVERY_MS;
   }
 
+  /** A call of it waits for a permit. One that was found long stays so for a while: that it takes little now is the permits' doing. */
+  heldBack(nowMs: number): void {
+    if (nowMs < this.longUntilMs) this.longUntilMs = nowMs + LONG_FOR_MS;
+  }
+
   /** The synchronous part of a begin took so long. */
   timed(costMs: number): void {
-    const delta = costMs - this.costMs;
+    const delta = Math.min(costMs, Math.max(COST_RISE_MIN_MS, COST_RISE_MAX * this.costMs)) - this.costMs;
     this.costMs += delta * (delta > 0 ? COST_RISE : COST_SHARE);
   }
 
@@ -141,6 +170,14 @@ export class HandlerFigures {
     return this.bestMs;
   }
 
+  /** Whether it is short, by a batch that took so long: one moment in which the process stood still says nothing. */
+  private judge(meanMs: number, nowMs: number): void {
+    if (meanMs <= SHORT_MS) this.slowSinceMs = Number.POSITIVE_INFINITY;
+    else if (this.slowSinceMs === Number.POSITIVE_INFINITY) this.slowSinceMs = nowMs;
+    if (nowMs - this.slowSinceMs >= LONG_AFTER_MS) this.longUntilMs = nowMs + LONG_FOR_MS;
+    this.isShort = this.baseMs <= SHORT_MS && nowMs >= this.longUntilMs;
+  }
+
   private endBatch(nowMs: number, mayRise: boolean): void {
     if (this.batchCount >= BATCH_MIN) {
       const mean = this.batchSum / this.batchCount;
@@ -153,6 +190,7 @@ export class HandlerFigures {
       else if (likelyMax < this.baseMs) this.baseMs = likelyMax;
       else if (mayRise && mean > this.baseMs && elapsedMs > 0)
         this.baseMs += (mean - this.baseMs) * Math.min(1, elapsedMs / RISE_MS);
+      this.judge(mean, nowMs);
     }
     this.batchSum = 0;
     this.batchSquares = 0;

@@ -5,6 +5,9 @@
  * CoDel's rule (Nichols and Jacobson 2012): the oldest call has waited longer than a target for a whole interval. It ends when the queue was empty and nothing
  * was refused for an interval. Soon after, the next interval is a quarter, as CoDel's gets shorter: a queue over capacity runs dry by chance.
  *
+ * An interval in which nobody looked does not count: this process stood still, for others had the processor, and what waits is old for that alone. It is
+ * begun in a moment.
+ *
  * Ages. Where newest goes first and n calls come for each that begins, who has waited for some six services by the square of n has hardly a chance, and what
  * little it has makes answers late. So the age falls from four targets to a quarter of one as n grows. n counts a priority with those above it: that
  * thousands of sheddable calls are refused makes no critical one old.
@@ -35,6 +38,7 @@ export class OverCapacity {
   readonly lacks: boolean[];
   /** Since when the oldest has waited for longer than the target; Infinity: it has not. */
   private aboveSinceMs: number;
+  private lookedAtMs: number;
   private overUntilMs: number;
   private refusedAtMs: number;
   /** While over: calls begun from the queue, refused, and for how long. */
@@ -52,6 +56,7 @@ export class OverCapacity {
     this.isOver = false;
     this.lacks = [false, false, false];
     this.aboveSinceMs = Number.POSITIVE_INFINITY;
+    this.lookedAtMs = Number.NEGATIVE_INFINITY;
     this.overUntilMs = Number.NEGATIVE_INFINITY;
     this.refusedAtMs = Number.NEGATIVE_INFINITY;
     // -0 and not 0, so that the fields are doubles from the start.
@@ -67,6 +72,8 @@ export class OverCapacity {
 
   /** The oldest came at `oldestAtMs`, Infinity for none. True: from now on it is over capacity, and was not shortly before. */
   look(oldestAtMs: number, targetMs: number, nowMs: number): boolean {
+    const stoodStill = nowMs - this.lookedAtMs > fullIntervalMs(targetMs);
+    this.lookedAtMs = nowMs;
     if (this.isOver) {
       if (oldestAtMs === Number.POSITIVE_INFINITY) this.calm(targetMs, nowMs);
       return false;
@@ -75,7 +82,7 @@ export class OverCapacity {
       this.aboveSinceMs = Number.POSITIVE_INFINITY;
       return false;
     }
-    if (this.aboveSinceMs === Number.POSITIVE_INFINITY) this.aboveSinceMs = nowMs;
+    if (stoodStill || this.aboveSinceMs === Number.POSITIVE_INFINITY) this.aboveSinceMs = nowMs;
     if (nowMs < this.aboveSinceMs + this.intervalMs(targetMs)) return false;
     this.isOver = true;
     this.spanAtMs = nowMs;
@@ -106,9 +113,9 @@ export class OverCapacity {
 
   /** When to look again, for a queue that is not over capacity and whose oldest came at `oldestAtMs`. */
   lookDueMs(oldestAtMs: number, targetMs: number): number {
-    return this.aboveSinceMs === Number.POSITIVE_INFINITY
-      ? oldestAtMs + targetMs
-      : this.aboveSinceMs + this.intervalMs(targetMs);
+    if (this.aboveSinceMs === Number.POSITIVE_INFINITY) return oldestAtMs + targetMs;
+    // Twice an interval, so that one without a look is one in which the process stood still.
+    return Math.min(this.aboveSinceMs + this.intervalMs(targetMs), this.lookedAtMs + fullIntervalMs(targetMs) / 2);
   }
 
   /** How long a call of this rank may wait while it is over capacity. */
@@ -149,7 +156,7 @@ export class OverCapacity {
   }
 
   private intervalMs(targetMs: number): number {
-    const intervalMs = Math.max(INTERVAL_MIN_MS, INTERVAL_TARGETS * targetMs);
+    const intervalMs = fullIntervalMs(targetMs);
     return this.isAgain() ? intervalMs * INTERVAL_AGAIN_SHARE : intervalMs;
   }
 
@@ -181,4 +188,8 @@ export class OverCapacity {
       this.lackOf[rank] = (this.lackOf[rank] as number) * KEPT;
     }
   }
+}
+
+function fullIntervalMs(targetMs: number): number {
+  return Math.max(INTERVAL_MIN_MS, INTERVAL_TARGETS * targetMs);
 }

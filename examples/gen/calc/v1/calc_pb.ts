@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file calc/v1/calc.proto.
  */
 export const file_calc_v1_calc: GenFile = /*@__PURE__*/
-  fileDesc("ChJjYWxjL3YxL2NhbGMucHJvdG8SB2NhbGMudjEiIgoKQWRkUmVxdWVzdBIJCgFhGAEgASgBEgkKAWIYAiABKAEiGgoIQWRkUmVwbHkSDgoGcmVzdWx0GAEgASgBIjoKDENvdW50UmVxdWVzdBIMCgRmcm9tGAEgASgFEgoKAnRvGAIgASgFEhAKCGRlbGF5X21zGAMgASgFIhsKCkNvdW50UmVwbHkSDQoFdmFsdWUYASABKAUyfAoKQ2FsY3VsYXRvchIyCgNBZGQSEy5jYWxjLnYxLkFkZFJlcXVlc3QaES5jYWxjLnYxLkFkZFJlcGx5IgOQAgESOgoFQ291bnQSFS5jYWxjLnYxLkNvdW50UmVxdWVzdBoTLmNhbGMudjEuQ291bnRSZXBseSIDkAIBMAFiBnByb3RvMw");
+  fileDesc("ChJjYWxjL3YxL2NhbGMucHJvdG8SB2NhbGMudjEiIgoKQWRkUmVxdWVzdBIJCgFhGAEgASgBEgkKAWIYAiABKAEiGgoIQWRkUmVwbHkSDgoGcmVzdWx0GAEgASgBIjoKDENvdW50UmVxdWVzdBIMCgRmcm9tGAEgASgFEgoKAnRvGAIgASgFEhAKCGRlbGF5X21zGAMgASgFIhsKCkNvdW50UmVwbHkSDQoFdmFsdWUYASABKAUiIAoPUmVtZW1iZXJSZXF1ZXN0Eg0KBXZhbHVlGAEgASgBIh4KDVJlbWVtYmVyUmVwbHkSDQoFdmFsdWUYASABKAEiIgoRU3F1YXJlUm9vdFJlcXVlc3QSDQoFdmFsdWUYASABKAEiHwoPU3F1YXJlUm9vdFJlcGx5EgwKBHJvb3QYASABKAEyfAoKQ2FsY3VsYXRvchIyCgNBZGQSEy5jYWxjLnYxLkFkZFJlcXVlc3QaES5jYWxjLnYxLkFkZFJlcGx5IgOQAgESOgoFQ291bnQSFS5jYWxjLnYxLkNvdW50UmVxdWVzdBoTLmNhbGMudjEuQ291bnRSZXBseSIDkAIBMAEyRgoGTWVtb3J5EjwKCFJlbWVtYmVyEhguY2FsYy52MS5SZW1lbWJlclJlcXVlc3QaFi5jYWxjLnYxLlJlbWVtYmVyUmVwbHkyUAoFUm9vdHMSRwoKU3F1YXJlUm9vdBIaLmNhbGMudjEuU3F1YXJlUm9vdFJlcXVlc3QaGC5jYWxjLnYxLlNxdWFyZVJvb3RSZXBseSIDkAIBYgZwcm90bzM");
 
 /**
  * @generated from message calc.v1.AddRequest
@@ -100,6 +100,76 @@ export const CountReplySchema: GenMessage<CountReply> = /*@__PURE__*/
   messageDesc(file_calc_v1_calc, 3);
 
 /**
+ * @generated from message calc.v1.RememberRequest
+ */
+export type RememberRequest = Message<"calc.v1.RememberRequest"> & {
+  /**
+   * @generated from field: double value = 1;
+   */
+  value: number;
+};
+
+/**
+ * Describes the message calc.v1.RememberRequest.
+ * Use `create(RememberRequestSchema)` to create a new message.
+ */
+export const RememberRequestSchema: GenMessage<RememberRequest> = /*@__PURE__*/
+  messageDesc(file_calc_v1_calc, 4);
+
+/**
+ * @generated from message calc.v1.RememberReply
+ */
+export type RememberReply = Message<"calc.v1.RememberReply"> & {
+  /**
+   * What was added.
+   *
+   * @generated from field: double value = 1;
+   */
+  value: number;
+};
+
+/**
+ * Describes the message calc.v1.RememberReply.
+ * Use `create(RememberReplySchema)` to create a new message.
+ */
+export const RememberReplySchema: GenMessage<RememberReply> = /*@__PURE__*/
+  messageDesc(file_calc_v1_calc, 5);
+
+/**
+ * @generated from message calc.v1.SquareRootRequest
+ */
+export type SquareRootRequest = Message<"calc.v1.SquareRootRequest"> & {
+  /**
+   * @generated from field: double value = 1;
+   */
+  value: number;
+};
+
+/**
+ * Describes the message calc.v1.SquareRootRequest.
+ * Use `create(SquareRootRequestSchema)` to create a new message.
+ */
+export const SquareRootRequestSchema: GenMessage<SquareRootRequest> = /*@__PURE__*/
+  messageDesc(file_calc_v1_calc, 6);
+
+/**
+ * @generated from message calc.v1.SquareRootReply
+ */
+export type SquareRootReply = Message<"calc.v1.SquareRootReply"> & {
+  /**
+   * @generated from field: double root = 1;
+   */
+  root: number;
+};
+
+/**
+ * Describes the message calc.v1.SquareRootReply.
+ * Use `create(SquareRootReplySchema)` to create a new message.
+ */
+export const SquareRootReplySchema: GenMessage<SquareRootReply> = /*@__PURE__*/
+  messageDesc(file_calc_v1_calc, 7);
+
+/**
  * @generated from service calc.v1.Calculator
  */
 export const Calculator: GenService<{
@@ -125,4 +195,42 @@ export const Calculator: GenService<{
   },
 }> = /*@__PURE__*/
   serviceDesc(file_calc_v1_calc, 0);
+
+/**
+ * The calculator's memory key.
+ *
+ * @generated from service calc.v1.Memory
+ */
+export const Memory: GenService<{
+  /**
+   * Adds to what this server remembers. Once it has begun it may not be repeated, for that would add twice: it declares no idempotency level.
+   *
+   * @generated from rpc calc.v1.Memory.Remember
+   */
+  remember: {
+    methodKind: "unary";
+    input: typeof RememberRequestSchema;
+    output: typeof RememberReplySchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_calc_v1_calc, 1);
+
+/**
+ * Roots take long: each server has few machines that find them.
+ *
+ * @generated from service calc.v1.Roots
+ */
+export const Roots: GenService<{
+  /**
+   * The square root of a number.
+   *
+   * @generated from rpc calc.v1.Roots.SquareRoot
+   */
+  squareRoot: {
+    methodKind: "unary";
+    input: typeof SquareRootRequestSchema;
+    output: typeof SquareRootReplySchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_calc_v1_calc, 2);
 
