@@ -26,7 +26,10 @@ function orders(file: string): readonly unknown[] {
   const database = openDatabase(file, { busyMs: 1_000 });
   try {
     if (database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'orders'").get() === undefined) return [];
-    return database.prepare("SELECT id FROM orders ORDER BY id").all().map(({ id }) => id);
+    return database
+      .prepare("SELECT id FROM orders ORDER BY id")
+      .all()
+      .map(({ id }) => id);
   } finally {
     database.close();
   }
@@ -169,7 +172,10 @@ describe("call.transact", () => {
       },
     };
     await using pair = await startOnce(handlers, { server: { dedup } });
-    assert.equal((await rawCall(pair.address, { id: undefined, payload: probeRequest("") })).fields["grpc-status"], "0");
+    assert.equal(
+      (await rawCall(pair.address, { id: undefined, payload: probeRequest("") })).fields["grpc-status"],
+      "0",
+    );
     await using withMemory = await startOnce<never>(handlers as never);
     await withMemory.client.unary({});
     assert.match(reasons[0] ?? "", /TypeError: .*the call is not kept/);

@@ -32,10 +32,7 @@ describe("a repeat of a once call", () => {
     const first = pair.client.unary({ body: body("tea") }, key("order-1"));
     await began.opened;
     for (const moment of ["running", "finished"]) {
-      const error = await assertFails(
-        pair.client.unary({ body: body("milk") }, key("order-1")),
-        "FAILED_PRECONDITION",
-      );
+      const error = await assertFails(pair.client.unary({ body: body("milk") }, key("order-1")), "FAILED_PRECONDITION");
       assert.equal(error.reason, "KEY_CONFLICT", moment);
       release.open();
       await first;
@@ -61,7 +58,8 @@ describe("a repeat of a once call", () => {
     const repeats = Array.from({ length: 10 }, (_, i) => (i % 2 === 0 ? other : pair.client).unary({}, key("k")));
     await turns(20);
     release.open();
-    for (const reply of await Promise.all([first, ...repeats])) assert.equal(Buffer.from(reply.body).toString(), "run 1");
+    for (const reply of await Promise.all([first, ...repeats]))
+      assert.equal(Buffer.from(reply.body).toString(), "run 1");
     assert.equal(runs, 1);
     assert.equal(pair.server.status().dedup?.counts.running, 0);
   });
@@ -87,11 +85,7 @@ describe("a repeat of a once call", () => {
     assert.equal(runs, 1);
     const first = `1 ${Buffer.from("trailer").toString("base64").replaceAll("=", "")}`;
     const reply = seen[0]?.split(" ").at(-1) ?? "";
-    assert.deepEqual(seen, [
-      `${first} undefined 0 ${reply}`,
-      `${first} 1 0 ${reply}`,
-      `${first} 1 0 ${reply}`,
-    ]);
+    assert.deepEqual(seen, [`${first} undefined 0 ${reply}`, `${first} 1 0 ${reply}`, `${first} 1 0 ${reply}`]);
     assert.deepEqual(saved, [undefined, "dedup", "dedup"]);
   });
 
@@ -206,7 +200,10 @@ describe("a caller of a once call that", () => {
       },
     });
     const port = Number(pair.address.split(":")[1]);
-    await using proxy = createFaultProxy({ listen: { host: "127.0.0.1", port: 0 }, target: { host: "127.0.0.1", port } });
+    await using proxy = createFaultProxy({
+      listen: { host: "127.0.0.1", port: 0 },
+      target: { host: "127.0.0.1", port },
+    });
     const place = await proxy.listen();
     await using client = createClient(OnceProbe, `${place.host}:${place.port}`);
     const saved: (string | undefined)[] = [];
@@ -289,13 +286,13 @@ describe("a server with methods of effect once", () => {
 
   it("refuses a repeat for its own store of a method that it does not keep: it may have run, and nobody knows", async () => {
     let runs = 0;
-    const counted = { ...onceHandlers, *download() {}, unary: () => ({ body: body(`${(runs += 1)}`) }) };
+    const counted = { ...onceHandlers, unary: () => ({ body: body(`${(runs += 1)}`) }) };
     // The callers take the method for one of effect once; to this server it is not.
     await using server = createServer({ drain: { signals: [] } }).service(Probe, counted);
     const { address } = await server.listen(0);
     const { fields } = await rawCall(address, { id: "k", payload: body(""), store: "of a server before it" });
     assert.deepEqual([fields["grpc-status"], fields["holdfast-reason"]], ["10", "OUTCOME_UNKNOWN"]);
-    await using kept = await startOnce({ *download() { runs += 1; } });
+    await using kept = await startOnce({ download: () => [{ index: (runs += 1) }] });
     const store = kept.server.status().dedup?.storeId;
     const stream = await rawCall(kept.address, { id: "s", payload: body(""), store, method: "Download" });
     assert.deepEqual([stream.fields["grpc-status"], stream.fields["holdfast-reason"]], ["10", "OUTCOME_UNKNOWN"]);
