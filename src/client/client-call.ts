@@ -709,7 +709,9 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
       isRepeat: this.once !== undefined,
       retryAfterMs,
     });
-    if (meaning === "ambiguous") this.once ??= new OncePlace(attempt, errorOf(this, attempt, code, false));
+    // The replies of streams are kept by no server of ours: where no store is known that may hold them, they are not asked for again.
+    const isPlace = this.method.plan.info.kind === "unary" || attempt.connection.dedup !== undefined;
+    if (meaning === "ambiguous" && isPlace) this.once ??= new OncePlace(attempt, errorOf(this, attempt, code, false));
     return meaning;
   }
 

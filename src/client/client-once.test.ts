@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { Interceptor } from "holdfast";
+import type { Interceptor, RpcError } from "holdfast";
 import {
   asked,
   assertUnknown,
@@ -182,6 +182,17 @@ describe("a once call with", () => {
     const [first, second] = s.log.requests;
     assert.deepEqual([second?.host, second?.asks], [first?.host, `${first?.host}-1`]);
     assert.equal(s.log.effects.length, 1);
+  });
+
+  it("a stream of replies is not repeated where nobody has said who keeps first answers: it would be done again", async () => {
+    await using s = scene(1, inProcess);
+    await s.simulation.advance(1);
+    s.lines.push("reset");
+    const read = async (): Promise<void> => {
+      for await (const _ of s.client.download({ replyCount: 1 })) assert.fail("it was answered");
+    };
+    await assert.rejects(s.simulation.settle(read()), (error: RpcError) => error.reached === "maybe");
+    assert.deepEqual([s.log.requests.length, s.log.effects.length], [1, 1]);
   });
 
   it("an interceptor that calls next again asks the same store, and no peer of another", async () => {

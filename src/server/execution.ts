@@ -2,8 +2,8 @@
  * One run of a handler: what stands before it, and what is given back after it. A call whose answer is kept already, or that runs
  * elsewhere in this process, takes no permit; what is refused has recorded nothing.
  *
- * A repeat looks for its answer before it asks for a permit: refusing it would say that the answer is not there. A first attempt has nothing
- * to look for, so it asks for the permit first, and overload costs the store no write.
+ * A repeat looks for its answer before it asks for a permit: refusing it would say that the answer is not there. So does an interceptor that
+ * calls `next` again. A first attempt has nothing to look for, so it asks for the permit first, and overload costs the store no write.
  */
 import { RpcError } from "../call/error.ts";
 import type { DedupClaim, DedupEntry } from "../durable/dedup-store.ts";
@@ -104,7 +104,7 @@ export class Execution implements AdmissionCall {
       switch (this.#step) {
         case LOOK_UP:
           this.#step = PERMIT;
-          if (isKept && this.call.isRepeat && !this.#claim()) return;
+          if (isKept && (this.call.isRepeat || this.call.hasRun) && !this.#claim()) return;
           break;
         case PERMIT:
           this.#step = RECORD;
@@ -263,8 +263,6 @@ export class Execution implements AdmissionCall {
   }
 
   #takeBack(entry: DedupEntry): void {
-    const taken = this.call.core.once?.store.forget(entry);
-    // A store that fails says so to the next claim.
-    if (taken instanceof Promise) taken.catch(() => {});
+    void this.call.core.once?.forget(entry);
   }
 }

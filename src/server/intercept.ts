@@ -59,6 +59,7 @@ async function runHandler(
     inner = changed === undefined ? undefined : new ChangedCall(call, changed);
     const scope = inner ?? call;
     hasRun = true;
+    call.hasRun = true;
     call.innerEntry = execution?.entry;
     const result = runIn(scope, call, input);
     if (route.isRequestStream) execution?.begun();

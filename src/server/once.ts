@@ -2,10 +2,11 @@
  * Methods of effect `once`: the server keeps the first answer (DESIGN section 7). Here a call becomes a key, and a store's words become
  * what its caller is told.
  */
-import type { RpcError } from "../call/error.ts";
+import { RpcError } from "../call/error.ts";
 import type { DedupClaim, DedupEntry, DedupStore } from "../durable/dedup-store.ts";
 import { payloadHashOf } from "../durable/payload-hash.ts";
 import type { MessageCodec } from "../schema/codec.ts";
+import { formatDedupStore } from "../wire/grpc/dedup-wire.ts";
 import { FieldToken } from "../wire/http2/hpack-encoder.ts";
 import type { Status } from "../wire/transport/server-exchange.ts";
 import type { Refusal } from "./refusal.ts";
@@ -50,11 +51,12 @@ export class Once {
     this.#opening = undefined;
   }
 
-  /** Opens the store, once. Rejects with an RpcError that names the file; then it is tried again. */
+  /** Opens the store, once. Rejects with an RpcError that names the file, or a RangeError for an id that cannot be announced; then it is tried again. */
   open(): Promise<void> {
     this.#opening ??= this.store.open().then(
       () => {
-        this.announcement = new FieldToken("holdfast-dedup", `${this.store.storeId} ${this.store.scope}`);
+        const { storeId: id, scope } = this.store;
+        this.announcement = new FieldToken("holdfast-dedup", formatDedupStore({ id, scope }));
       },
       (error: unknown) => {
         this.#opening = undefined;
@@ -82,8 +84,30 @@ export class Once {
       payloadHash: payloadHashOf(bytes.subarray(requestStart, requestEnd)),
       rerunUnknown: call.route.rerunsUnknown,
     };
+    if (this.announcement !== undefined) return this.store.claim(key);
     // A server without a door has opened nothing yet.
-    return this.announcement === undefined ? this.open().then(() => this.store.claim(key)) : this.store.claim(key);
+    return this.open().then(() => {
+      call.exchange.announcement = this.announcement;
+      return this.store.claim(key);
+    });
+  }
+
+  /** Resolves when the answer is kept. Rejects if it cannot be, whatever the store throws and when. */
+  finish(entry: DedupEntry, answer: Uint8Array): Promise<void> | undefined {
+    try {
+      return this.store.finish(entry, answer) ?? undefined;
+    } catch (error) {
+      return Promise.reject(RpcError.from(error));
+    }
+  }
+
+  /** The call is as if it had not been. A store that fails says so to the next claim: never rejects. */
+  forget(entry: DedupEntry): Promise<void> | undefined {
+    try {
+      return this.store.forget(entry)?.catch(() => {});
+    } catch {
+      return undefined;
+    }
   }
 }
 

@@ -2,11 +2,12 @@
  * What stands before and after a handler behind interceptors: the same as without them, as promises.
  */
 import type { Code } from "../call/code.ts";
-import { failure, RpcError } from "../call/error.ts";
+import { RpcError } from "../call/error.ts";
 import type { Outcome, Reply } from "../call/interceptor.ts";
 import { metadataFromPairs } from "../call/metadata.ts";
 import type { ScopeChild } from "../call/scope.ts";
 import { StreamReply } from "../call/stream-reply.ts";
+import type { DedupEntry } from "../durable/dedup-store.ts";
 import { decodeStatusDetails } from "../wire/grpc/status-details.ts";
 import type { Status } from "../wire/transport/server-exchange.ts";
 import { Execution, type ExecutionOwner } from "./execution.ts";
@@ -70,37 +71,49 @@ class Passage implements ExecutionOwner, ScopeChild {
 
 /** The handler's reply, once its answer is kept (if it is to be) and the permit given back. */
 export async function endExecution(call: ServerCall, execution: Execution, work: Promise<unknown>): Promise<unknown> {
-  let reply: unknown;
+  const { entry } = execution;
   try {
-    reply = await work;
-  } catch (error) {
-    const { entry } = execution;
-    if (entry === undefined || isForgettable(entry)) execution.abandon();
-    else await keep(call, execution, keptFailure(call, statusOf(readable(error), call)));
-    throw error;
+    return await (entry === undefined ? work : keptOutcome(call, entry, work));
   } finally {
     execution.ended(true, Number.NaN);
+    if (entry !== undefined && call.innerEntry === entry) call.innerEntry = undefined;
   }
-  if (execution.entry === undefined) return reply;
-  const kept = await keep(call, execution, keptReply(call, call.replyCodec, reply));
-  return kept === undefined ? reply : messageIn(call, decodeKept(kept));
 }
 
-/** Keeps the answer; gives the one that stood already, if it did. */
-async function keep(call: ServerCall, { entry }: Execution, answer: Uint8Array): Promise<Uint8Array | undefined> {
-  if (entry === undefined || entry.answer !== undefined) return entry?.answer;
+/** What is kept of what the handler came to: its reply or its failure, or what its transaction has committed, whatever came after that. */
+async function keptOutcome(call: ServerCall, entry: DedupEntry, work: Promise<unknown>): Promise<unknown> {
+  let reply: unknown;
+  let own: Uint8Array | undefined;
   try {
-    await call.core.once?.store.finish(entry, answer);
+    reply = await work;
+    own = entry.answer === undefined ? keptReply(call, call.replyCodec, reply) : undefined;
+  } catch (error) {
+    if (isForgettable(entry)) await call.core.once?.forget(entry);
+    else await keep(call, entry, entry.answer ?? keptFailure(call, statusOf(readable(error), call)));
+    if (isReplyKept(entry)) return messageIn(call, decodeKept(entry.answer as Uint8Array));
+    throw error;
+  }
+  if (own !== undefined) await keep(call, entry, own);
+  return entry.answer === own || entry.answer === undefined ? reply : messageIn(call, decodeKept(entry.answer));
+}
+
+function isReplyKept({ answer }: DedupEntry): boolean {
+  return answer !== undefined && decodeKept(answer).failure === undefined;
+}
+
+async function keep(call: ServerCall, entry: DedupEntry, answer: Uint8Array): Promise<void> {
+  try {
+    await call.core.once?.finish(entry, answer);
   } catch {
     throw notKept();
   }
-  return undefined;
 }
 
 /** The answer of an earlier attempt, as a reply that interceptors see. */
 export function keptAnswer(call: ServerCall, bytes: Uint8Array, done: Promise<Outcome>): Reply {
   const kept = decodeKept(bytes);
-  call.exchange.isDeduplicated = true;
+  // An interceptor that calls next again is given what this very attempt has done.
+  call.exchange.isDeduplicated = !call.hasRun;
   const message = messageIn(call, kept);
   if (kept.trailer !== undefined) call.trailerPairs = [...kept.trailer];
   return new StreamReply([message], metadataFromPairs([...(kept.header ?? [])]), done, []);
@@ -122,5 +135,6 @@ function errorOf({ code, text, metadata, details, retryAfterMs }: Status): RpcEr
 }
 
 function notKept(): RpcError {
-  return failure({ code: "ABORTED", text: NOT_KEPT.text, reason: "OUTCOME_UNKNOWN", reached: "yes" });
+  const { text, retryAfterMs } = NOT_KEPT;
+  return errorOfRefusal({ code: "ABORTED", text, reason: "OUTCOME_UNKNOWN", retryAfterMs, isNotRun: false });
 }

@@ -53,8 +53,10 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   hasWords: boolean;
   /** Another attempt was made before. */
   isRepeat: boolean;
-  /** The record of the run behind interceptors. */
+  /** The record of the run behind interceptors, while it runs. */
   innerEntry: DedupEntry | undefined;
+  /** The handler was called. */
+  hasRun: boolean;
   /** Who calls, once that is known. */
   principal: Principal | undefined;
   /** The answer is complete, or nobody waits for it. */
@@ -68,8 +70,6 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   /** The run of the handler, or what stands before it; undefined where nothing does. */
   #execution: Execution | undefined;
   #isRunning: boolean;
-  /** The handler was called. */
-  #hasRun: boolean;
   #hasHandlerEnded: boolean;
   /** The handler behind interceptors that have given up on it still runs: so many times. */
   #heldBy: number;
@@ -102,6 +102,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.hasWords = false;
     this.isRepeat = false;
     this.innerEntry = undefined;
+    this.hasRun = false;
     this.principal = undefined;
     this.isOver = false;
     this.isReleased = false;
@@ -110,7 +111,6 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.#hasRequest = false;
     this.#execution = undefined;
     this.#isRunning = false;
-    this.#hasRun = false;
     this.#hasHandlerEnded = false;
     this.#heldBy = 0;
     this.#isEndDue = false;
@@ -200,7 +200,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     const error = failure({ code: "CANCELLED", text, reason: "CANCELLED_BY_CALLER", method: this.route.plan.info });
     this.#settle("CANCELLED", error);
     this.exchange.inbox?.fail(error, true);
-    if (this.entry !== undefined && this.#hasRun) {
+    if (this.runningEntry !== undefined && this.hasRun) {
       // Its caller may be back with a repeat, which gets the answer: it is not told to stop before its time.
       this.#wakeWriter();
       this.#arm(Math.min(this.deadlineMs, this.core.runtime.world.clock.monotonicMs() + OVERDUE_MS));
@@ -259,6 +259,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   cut(text = "the server was closed"): void {
     if (this.isOver) return;
     const error = failure({ code: "UNAVAILABLE", text, reason: "SERVER_DRAINING" });
+    // This is not what its handler comes to. Without the store's name it is not taken for that, and the store may be asked.
+    if (this.isKept) this.exchange.announcement = undefined;
     this.#answer(plainStatus("UNAVAILABLE", error.text));
     this.exchange.inbox?.fail(error, true);
     this.cancel(error);
@@ -461,7 +463,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
       return;
     }
     this.#isRunning = true;
-    this.#hasRun = true;
+    this.hasRun = true;
     if (this.core.events.hears("call.ended")) this.startedMs = this.core.runtime.world.clock.monotonicMs();
     scopes.run(this, runHandler, this, request);
     if (this.route.isRequestStream || this.route.isReplyStream) this.#execution?.begun();
@@ -482,19 +484,23 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
 
   /** The handler of a call that is kept has ended: its answer is kept, and then given. */
   keep(entry: DedupEntry, answer: Uint8Array): void {
-    const kept = this.core.once?.store.finish(entry, answer);
-    if (kept instanceof Promise) {
+    const kept = this.core.once?.finish(entry, answer);
+    if (kept === undefined) {
+      this.#giveKept(entry.answer ?? answer);
+    } else {
       kept.then(
         () => this.#giveKept(entry.answer ?? answer),
         () => this.#notKept(),
       );
-    } else {
-      this.#giveKept(entry.answer ?? answer);
     }
   }
 
   #giveKept(answer: Uint8Array): void {
-    if (!this.isOver) this.#sendKept(answer);
+    try {
+      if (!this.isOver) this.#sendKept(answer);
+    } catch (error) {
+      this.fail(error);
+    }
     this.handlerEnded();
   }
 
@@ -511,9 +517,16 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.core.endsAtMs = this.arrivedMs + this.route.handlerFigures.costMs;
   }
 
-  /** All that the handler did was taken back: a repeat runs. */
-  forget(): void {
-    this.#execution?.abandon();
+  /** The handler failed, and all that it did was taken back: a repeat runs. Unless a transaction that it did not wait for has committed. */
+  forget(entry: DedupEntry, error: unknown): void {
+    const end = (): void => {
+      if (entry.answer !== undefined) return this.#giveKept(entry.answer);
+      this.fail(error);
+      this.handlerEnded();
+    };
+    const forgotten = this.core.once?.forget(entry);
+    if (forgotten === undefined) end();
+    else void forgotten.then(end);
   }
 
   /** Behind interceptors it is the run's, of which there may be several. */
@@ -578,7 +591,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     const execution = this.#execution;
     if (execution !== undefined) {
       this.#execution = undefined;
-      if (this.#hasRun) execution.ended(!this.isOverdue, endedMs);
+      if (this.hasRun) execution.ended(!this.isOverdue, endedMs);
       else execution.abandon();
       if (!this.isKept) this.core.executionDone(execution);
     }
@@ -687,13 +700,14 @@ function settleUnary(call: ServerCall, reply: unknown): void {
 /** A failure is an answer too: a repeat gets the same, unless all that the handler did was taken back. */
 function settleFailed(call: ServerCall, error: unknown): void {
   const { entry } = call;
-  if (entry !== undefined && !isForgettable(entry)) {
+  if (entry === undefined) {
+    call.fail(error);
+    call.handlerEnded();
+  } else if (isForgettable(entry)) {
+    call.forget(entry, error);
+  } else {
     call.keep(entry, entry.answer ?? keptFailure(call, statusOf(readable(error), call)));
-    return;
   }
-  call.fail(error);
-  if (entry !== undefined) call.forget();
-  call.handlerEnded();
 }
 
 function plainStatus(code: CodeOrOk, text: string): Status {

@@ -257,11 +257,8 @@ export class ServerCore implements ServerConnectionOwner {
     call.mayRepeat = mayRepeat;
     call.isRepeat = isRepeat || store !== undefined;
     this.#readIds(call, section);
-    if (this.once !== undefined && call.hasId) {
-      const { announcement } = this.once;
-      exchange.announcement = announcement;
-      if (store !== undefined && store !== this.once.store.storeId) return refuseOther(exchange);
-    }
+    if (this.once !== undefined && call.hasId) exchange.announcement = this.once.announcement;
+    if (store !== undefined && (store !== this.once?.store.storeId || !call.isKept)) return refuseOther(exchange);
     route.figures.started += 1;
     facts.started += 1;
     call.begin(timeoutMs, ends);
@@ -443,9 +440,12 @@ export class ServerCore implements ServerConnectionOwner {
         return;
       }
     }
-    call.idText = rawText(section, RAW_CALL_ID, NAME_CALL_ID);
-    call.hasId = call.idText !== undefined;
-    if (!call.hasId) mintCallId(this.runtime.world, call);
+    const text = rawText(section, RAW_CALL_ID, NAME_CALL_ID);
+    call.hasId = text !== undefined;
+    if (text === undefined) mintCallId(this.runtime.world, call);
+    // A proxy may have encoded it anew, by Huffman's code: it says when it was made all the same.
+    else if (text.length === CALL_ID_BYTES && readCallId(Buffer.from(text, "latin1"), 0, call)) call.hasWords = true;
+    else call.idText = text;
   }
 
   #checkIdle(): void {
@@ -456,9 +456,9 @@ export class ServerCore implements ServerConnectionOwner {
   }
 }
 
-/** The call may have been done where another store would know of it: here it cannot be found out, and is not run. */
+/** The call may have been done where another store would know of it, or none does: here it cannot be found out, and is not run. */
 function refuseOther(exchange: ServerExchange): void {
-  const text = "the call may have been done by a server with another store of answers";
+  const text = "the call may have been done, and this server has not the store that would know of it";
   exchange.end({
     code: "ABORTED",
     text,
