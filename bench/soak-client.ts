@@ -21,7 +21,7 @@ const restMs = 15_000;
 /** Every so many deeds a client comes and goes, or a connection breaks. */
 const visitEvery = 50;
 /** A machine that has no time for us gets fewer calls, and not a heap of those that were due. */
-const openMax = 200;
+const openMax = 60;
 
 /** What is wrapped around each call of a client. */
 const interceptor: Interceptor = (next) => (call) => next(call.map((message) => message));
@@ -128,12 +128,14 @@ class SoakLoad {
   /** A client that comes, calls, and goes in the middle of a stream. */
   async #visit(): Promise<void> {
     const visitor = this.#connect(`visitor-${this.#calls % 1_000}-late`);
-    await Promise.all([visitor.unary({ body: small }), visitor.seen({ key: "visit" })]);
-    this.#calls += 2;
-    const stream = visitor.download({ replyCount: 1_000, delayMs: 5 });
-    const first = stream[Symbol.asyncIterator]().next();
-    await first;
-    await visitor.$close({ timeoutMs: 0 });
+    try {
+      await Promise.all([visitor.unary({ body: small }), visitor.seen({ key: "visit" })]);
+      this.#calls += 2;
+      const stream = visitor.download({ replyCount: 1_000, delayMs: 5 });
+      await stream[Symbol.asyncIterator]().next();
+    } finally {
+      await visitor.$close({ timeoutMs: 0 });
+    }
   }
 
   /** A connection that is cut: in its preface, in a frame, or after words that are no HTTP/2. */

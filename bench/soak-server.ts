@@ -14,8 +14,8 @@ import { type SoakServerCommands, takeSample } from "./soak-commands.ts";
 /** Bytes that each call leaves behind: a leak to be found. */
 const plantedBytes = Number(process.argv[2] ?? 0);
 const leaked: unknown[] = [];
-/** A journal keeps answers: what it holds must come to a stand within the warm-up. */
-const journal = memory({ entriesMax: 2_000, retentionMs: 3_000, retentionMsMin: 1_000 });
+/** A journal keeps answers: what it holds comes to a stand within the warm-up, and is still kept when a busy machine comes to a repeat. */
+const journal = memory({ entriesMax: 20_000, retentionMs: 30_000, retentionMsMin: 10_000 });
 const restMs = 15_000;
 
 export const SoakProbe = annotate(Probe, { seen: { effect: "once" } });
