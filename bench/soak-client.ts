@@ -224,8 +224,10 @@ async function cancelled(work: (signal: AbortSignal) => PromiseLike<unknown>): P
   await going;
 }
 
-async function drained(stream: AsyncIterable<unknown>): Promise<void> {
-  for await (const _ of stream) await undefined;
+async function drained(stream: AsyncIterable<unknown>): Promise<number> {
+  let count = 0;
+  for await (const _ of stream) count += 1;
+  return count;
 }
 
 async function abandoned(stream: AsyncIterable<unknown>): Promise<void> {
