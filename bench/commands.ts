@@ -106,14 +106,26 @@ export interface Child<C> {
 
 const askTimeoutMs = 60_000;
 
-/** Starts a child on one CPU, if there are two and `taskset` is there; "any": on whichever is free. Its stderr is ours. */
-export function startChild<C>(file: string, cpuSlot: 0 | 1 | "any"): Child<C> {
-  const node = [
-    process.execPath,
-    "--conditions=holdfast-source",
-    "--expose-gc",
-    fileURLToPath(new URL(file, import.meta.url)),
-  ];
+/** How else a child is started. */
+export interface StartOptions {
+  /** A command that begins Node with the arguments that follow. */
+  readonly before?: readonly string[] | undefined;
+  /** For the program. */
+  readonly args?: readonly string[] | undefined;
+}
+
+/**
+ * Starts a child (a path beside this file, or an absolute one) on one CPU, if there are two and `taskset` is there; "any": on whichever is
+ * free. Its stderr is ours.
+ */
+export function startChild<C>(
+  file: string,
+  cpuSlot: 0 | 1 | "any",
+  { before, args: own }: StartOptions = {},
+): Child<C> {
+  const path = fileURLToPath(new URL(file, import.meta.url));
+  const flags = ["--conditions=holdfast-source", "--expose-gc"];
+  const node = [...(before ?? []), process.execPath, ...flags, path, ...(own ?? [])];
   const cpu = cpuSlot === "any" ? undefined : pinnedCpus?.[cpuSlot];
   const [command = "", ...args] = cpu === undefined ? node : ["taskset", "-c", String(cpu), ...node];
   const child = spawn(command, args, { stdio: ["ignore", "ignore", "inherit", "ipc"], serialization: "advanced" });

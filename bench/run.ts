@@ -37,6 +37,8 @@ export interface IdleResult {
   readonly connections: number;
   readonly clientRssKibPerConnection: number;
   readonly serverRssKibPerConnection: number;
+  /** Of 500 calls a second on one of the connections, while the others stand. */
+  readonly p99Ms: number;
   readonly rounds: number;
 }
 export interface Report {
@@ -118,11 +120,11 @@ async function runIdle(options: Omit<BenchOptions, "scenario">, progress: (line:
   const rows = figures
     .filter(({ error }) => error === undefined)
     .map(
-      ({ name, round, clientRssKibPerConnection, serverRssKibPerConnection }): Row => ({
+      ({ name, round, clientRssKibPerConnection, serverRssKibPerConnection, p99Ms }): Row => ({
         name,
         caseKey,
         round,
-        metrics: { clientRssKibPerConnection, serverRssKibPerConnection },
+        metrics: { clientRssKibPerConnection, serverRssKibPerConnection, p99Ms },
       }),
     );
   const results = chosen.flatMap((name): readonly IdleResult[] => {
@@ -135,6 +137,7 @@ async function runIdle(options: Omit<BenchOptions, "scenario">, progress: (line:
         connections,
         clientRssKibPerConnection: spread["clientRssKibPerConnection"]?.median ?? Number.NaN,
         serverRssKibPerConnection: spread["serverRssKibPerConnection"]?.median ?? Number.NaN,
+        p99Ms: spread["p99Ms"]?.median ?? Number.NaN,
         rounds: rows.filter((row) => row.name === name).length,
       },
     ];
@@ -240,8 +243,8 @@ function describe(figures: Figures, scenario: Scenario): string {
 }
 
 function describeIdle(figures: IdleFigures): string {
-  const { name, round, clientRssKibPerConnection, serverRssKibPerConnection, error } = figures;
+  const { name, round, clientRssKibPerConnection, serverRssKibPerConnection, p99Ms, error } = figures;
   const head = `round ${round + 1}  ${name.padEnd(12)}`;
   if (error !== undefined) return `${head}  ${error}`;
-  return `${head}  client ${clientRssKibPerConnection.toFixed(1)} KiB  server ${serverRssKibPerConnection.toFixed(1)} KiB`;
+  return `${head}  client ${clientRssKibPerConnection.toFixed(1)} KiB  server ${serverRssKibPerConnection.toFixed(1)} KiB  calls p99 ${p99Ms.toFixed(2)} ms`;
 }

@@ -41,6 +41,7 @@ function idleCells(result: IdleResult): Cells {
     connections: String(result.connections),
     "client KiB": digits(result.clientRssKibPerConnection),
     "server KiB": digits(result.serverRssKibPerConnection),
+    "calls p99 ms": digits(result.p99Ms),
   };
 }
 

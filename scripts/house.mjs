@@ -33,6 +33,7 @@ class HouseError extends Error {}
 const VERBS = {
   demo: (args) => [program("demo", "examples/demo/main.ts", args)],
   bench: (args) => [program("bench", "bench/main.ts", args)],
+  soak: (args) => [program("soak", "bench/soak.ts", args)],
   h2spec: (args) => [program("h2spec", "test/h2spec/main.ts", args)],
   simulate: (args) => [program("simulate", "test/simulation/main.ts", args)],
   conformance: (args) => [program("conformance", "test/conformance/main.ts", args)],

@@ -250,6 +250,7 @@ class HoldfastServer<P extends Principal, Tx> implements Server<P, Tx> {
       tls,
       alpn: ["h2"],
       handshakeTimeoutMs: 10_000,
+      hasRoom: (opening) => this.#hasRoom(opening),
       accept: (socket) => this.#accept(socket, door),
       failed: doorWarnings(this.#world.clock, addressText(address)),
     });
@@ -282,8 +283,12 @@ class HoldfastServer<P extends Principal, Tx> implements Server<P, Tx> {
     await this.close();
   }
 
+  #hasRoom(opening: number): boolean {
+    return this.#core.connections.size + opening < this.#options.limits.connectionsMax;
+  }
+
   #accept(socket: Socket, door: DoorFacts): SocketEvents {
-    if (this.#drain?.isOver === true || this.#core.connections.size >= this.#options.limits.connectionsMax) {
+    if (this.#drain?.isOver === true || !this.#hasRoom(0)) {
       // Before SETTINGS: a client that has not read them has sent nothing, and knows it.
       socket.destroy();
       return NOBODY;

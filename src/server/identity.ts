@@ -20,6 +20,8 @@ export type Authenticate = (call: Call & { readonly peer: Peer }) => unknown;
 const VERDICT_MS = 5_000;
 /** Verdicts that are kept at once; the oldest goes first. */
 const VERDICTS_MAX = 10_000;
+/** Of a call with more metadata than this (in characters) none is kept: a caller who sends other words each time would fill memory with them. */
+const KEY_LENGTH_MAX = 4_096;
 
 interface Verdict {
   /** Undefined while it is being found. */
@@ -80,14 +82,9 @@ export class Identity {
     const known = this.#verdicts.get(key);
     if (known !== undefined && nowMs < known.untilMs) return known;
     this.#verdicts.delete(key);
+    this.#makeRoom(nowMs);
     const verdict: Verdict = { principal: undefined, untilMs: nowMs + VERDICT_MS, finding: undefined, asker: call };
-    if (this.#verdicts.size >= VERDICTS_MAX) {
-      for (const oldest of this.#verdicts.keys()) {
-        this.#verdicts.delete(oldest);
-        break;
-      }
-    }
-    this.#verdicts.set(key, verdict);
+    if (key.length <= KEY_LENGTH_MAX) this.#verdicts.set(key, verdict);
     const forget = (): void => {
       if (this.#verdicts.get(key) === verdict) this.#verdicts.delete(key);
     };
@@ -106,6 +103,19 @@ export class Identity {
       },
     );
     return verdict;
+  }
+
+  /** Verdicts that are kept at this moment. */
+  get verdictCount(): number {
+    return this.#verdicts.size;
+  }
+
+  /** Those that are over go, lest a server that was busy once holds them for ever; they stand in the order in which they end. */
+  #makeRoom(nowMs: number): void {
+    for (const [key, { untilMs }] of this.#verdicts) {
+      if (nowMs < untilMs && this.#verdicts.size < VERDICTS_MAX) break;
+      this.#verdicts.delete(key);
+    }
   }
 
   #keyOf(call: ServerCall, facts: ConnectionFacts): string {

@@ -38,7 +38,10 @@ export interface ServerLimits {
    * who is known may hold more. 1..100000.
    */
   readonly streamsPerConnectionMax?: number | undefined;
-  /** Connections at once; more are closed on arrival. Default 10000, 1..1000000. */
+  /**
+   * Connections at once; more are closed on arrival. Default 10000, 1..1000000. Never so many that they take the process's last descriptors
+   * (`ulimit -n`): 64, or an eighth of few, are left to everything else, with a warning of the process.
+   */
   readonly connectionsMax?: number | undefined;
   /**
    * Age in milliseconds, +-10 %, at which a connection is drained: its client dials again, calls underway go on. Default Infinity, as gRPC's:

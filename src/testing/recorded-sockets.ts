@@ -91,6 +91,7 @@ export interface RecordedListenOptions {
   readonly tls?: ServerTlsOptions | undefined;
   readonly alpn?: readonly string[] | undefined;
   readonly handshakeTimeoutMs?: number | undefined;
+  readonly hasRoom?: ((opening: number) => boolean) | undefined;
   /** Runs inside `accept`. */
   readonly onAccept?: ((socket: Socket) => void) | undefined;
 }
@@ -106,6 +107,7 @@ export async function listenRecorded(network: Network, options: RecordedListenOp
     tls: options.tls,
     alpn: options.alpn ?? [],
     handshakeTimeoutMs: options.handshakeTimeoutMs ?? 60_000,
+    ...(options.hasRoom !== undefined && { hasRoom: options.hasRoom }),
     accept: (socket) => {
       const accepted = { socket, seen: new SocketRecorder() };
       options.onAccept?.(socket);

@@ -111,6 +111,11 @@ export interface ListenRequest {
   readonly alpn: readonly string[];
   /** TLS handshakes that take longer are cut. */
   readonly handshakeTimeoutMs: number;
+  /**
+   * Whether one more is wanted, asked as soon as it has come and before its TLS handshake, with the number of handshakes under way. If not, it
+   * is cut. Default all are; a network without the step in between need not ask.
+   */
+  hasRoom?(opening: number): boolean;
   /** A socket was accepted (and its TLS handshake done): gives back who listens to it. It may destroy the socket at once. */
   accept(socket: Socket): SocketEvents;
   /** Accepting one failed (for instance no descriptors left); the listener goes on. */

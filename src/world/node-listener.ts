@@ -2,13 +2,15 @@
  * Listening, done by node:net and node:tls. A listener survives everything that one client can do: failed handshakes are
  * cut in silence, failed accepts are told to `failed`, a handler that throws costs its own socket.
  *
- * When descriptors run out, libuv itself accepts and cuts the connections that wait, so that they fail fast and the
- * loop does not spin; that is not told.
+ * Connections may not take a process's last descriptors: one that would is cut as soon as the kernel has given it, and that is told to
+ * `failed`. If something else takes them, libuv itself accepts and cuts the connections that wait, so that they fail fast and the loop does
+ * not spin; that is not told. Either way the next one is let in as soon as a descriptor is free.
  */
 import { lstat, unlink } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket as NetSocket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import type { Listener, ListenRequest, SocketAddress } from "./network.ts";
+import { descriptorOf, descriptorsForConnections } from "./node-descriptors.ts";
 import { addressText, listenError, networkErrorOf } from "./node-network-error.ts";
 import { HANDLER_THREW, NodeSocket } from "./node-socket.ts";
 import { isFalseProof, serverTlsOptions } from "./node-tls.ts";
@@ -22,7 +24,7 @@ export async function listenOn(request: ListenRequest): Promise<Listener> {
   } catch (error) {
     throw listenError(error, "tls", target);
   }
-  const listener = new NodeListener(server, request, target);
+  const listener = new NodeListener(server, request, target, await descriptorsForConnections());
   try {
     await listening(server, request);
   } catch (error) {
@@ -104,23 +106,31 @@ class NodeListener implements Listener {
   private readonly server: Server;
   private readonly request: ListenRequest;
   private readonly target: string;
+  private readonly descriptorsMax: number;
   private closing: Promise<void> | undefined;
   private isListening: boolean;
   private isClosed: boolean;
   /** Connections that the kernel gave us. */
   private arrivals: number;
+  /** TLS only: of them, those that are open, and how many have shaken hands. Counted by their ends, which Node never forgets. */
+  private open: number;
+  private secured: number;
 
-  constructor(server: Server, request: ListenRequest, target: string) {
+  constructor(server: Server, request: ListenRequest, target: string, descriptorsMax: number) {
     this.server = server;
     this.request = request;
     this.target = target;
+    this.descriptorsMax = descriptorsMax;
     this.closing = undefined;
     this.isListening = false;
     this.isClosed = false;
     this.arrivals = 0;
-    // Of TLS too, before the handshake.
-    server.on("connection", () => {
+    this.open = 0;
+    this.secured = 0;
+    // Of TLS too, before the handshake: who is not let in costs none.
+    server.on("connection", (stream: NetSocket) => {
       this.arrivals += 1;
+      if (!this.isLetIn(stream)) stream.destroy();
     });
     server.once("listening", () => {
       this.isListening = true;
@@ -133,7 +143,13 @@ class NodeListener implements Listener {
       server.on("connection", (stream: NetSocket) => this.accept(stream));
     } else {
       const { tls } = request;
+      server.on("connection", (stream: NetSocket) => {
+        this.open += 1;
+        stream.once("close", () => (this.open -= 1));
+      });
       server.on("secureConnection", (stream: TLSSocket) => {
+        this.secured += 1;
+        stream.once("close", () => (this.secured -= 1));
         if (isFalseProof(stream, tls)) stream.destroy();
         else this.accept(stream);
       });
@@ -172,7 +188,19 @@ class NodeListener implements Listener {
     }
   }
 
+  /** Whether it may stay, as soon as the kernel has given it. */
+  private isLetIn(stream: NetSocket): boolean {
+    const descriptor = descriptorOf(stream);
+    if (descriptor >= this.descriptorsMax) {
+      const text = `${descriptor} descriptors are in use, the last are not for connections`;
+      this.tellFailed(Object.assign(new Error(text), { code: "EMFILE" }));
+      return false;
+    }
+    return this.request.hasRoom?.(Math.max(0, this.open - this.secured)) ?? true;
+  }
+
   private accept(stream: NetSocket): void {
+    if (stream.destroyed) return;
     // A handshake that began before close() may end after it: its client has sent nothing yet, and knows it.
     if (this.isClosed) {
       stream.destroy();

@@ -110,6 +110,39 @@ describe("TLS", () => {
     server.socket.destroy();
   });
 
+  it("asks before the handshake whether there is room, and says how many handshakes are under way", async () => {
+    const asked: number[] = [];
+    let isFull = false;
+    const side = await listen({
+      tls: serverTls,
+      hasRoom: (opening) => {
+        asked.push(opening);
+        return !isFull;
+      },
+    });
+    const client = connect(side.address, clientTls);
+    const server = await side.accepted();
+    // Two begin and say nothing; of the one that has shaken hands nothing is counted.
+    const silent = [connectRaw(portOf(side), "127.0.0.1"), connectRaw(portOf(side), "127.0.0.1")];
+    await Promise.all(silent.map((socket) => once(socket, "connect")));
+    const next = connect(side.address, clientTls);
+    await side.accepted();
+    assert.deepEqual(asked, [0, 0, 1, 2]);
+    isFull = true;
+    const refused = connect(side.address, clientTls);
+    await refused.seen.has("closed");
+    assert.equal(side.sockets.length, 2);
+    for (const socket of silent) socket.destroy();
+    for (const { socket } of [client, server, next]) socket.destroy();
+    await server.seen.has("closed");
+    isFull = false;
+    const last = connect(side.address, clientTls);
+    await side.accepted();
+    last.socket.destroy();
+    assert.equal(asked.length, 6);
+    assert.ok((asked[5] ?? 9) <= 2, "who is gone is not counted");
+  });
+
   it("knows the client's names, and lets no client in without a certificate where one is required", async () => {
     const side = await listen({ tls: mutual });
     const client = connect(side.address, identified);
