@@ -66,7 +66,9 @@ describe("a handler that ignores its signal", () => {
     assert.equal((await pair.client.add({ a: 3 })).result, 3);
     hold.open();
     await until(() => calls().overdue === 0);
-    assert.deepEqual(pair.server.status().methods[0]?.failed, { DEADLINE_EXCEEDED: 1 });
+    // The client's timer for the same deadline may be the first.
+    const { DEADLINE_EXCEEDED = 0, CANCELLED = 0 } = pair.server.status().methods[0]?.failed ?? {};
+    assert.equal(DEADLINE_EXCEEDED + CANCELLED, 1);
   });
 });
 

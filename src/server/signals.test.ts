@@ -45,7 +45,7 @@ describe("a signal", () => {
     const addresses = server.said
       .filter((line) => line.startsWith("listening"))
       .map((line) => line.split(" ")[1] ?? "");
-    await server.saying("listening");
+    assert.equal(addresses.length, 3);
     await using client = createClient(Bench, addresses[0] ?? "", alone);
     const stuck = assertFails(client.add({ a: 3 }), "UNAVAILABLE");
     await server.saying("began 3");

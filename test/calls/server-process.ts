@@ -38,6 +38,7 @@ const PROGRAM = `
     say("listening " + (await server.listen(address, listen)).address);
     process.on("message", (what) => (what === "close" ? server.close() : release()));
   }
+  say("all listen");
 `;
 
 export interface ServerProcessOptions {
@@ -81,6 +82,7 @@ export async function startServerProcess({ address = 0, ...rest }: ServerProcess
       void exited.then(() => reject(new Error(`the server ended without saying "${start}": ${said.join("; ")}`)));
     });
   };
+  await saying("all listen");
   const line = await saying("listening");
   return {
     child,
