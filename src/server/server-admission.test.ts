@@ -281,6 +281,7 @@ describe("callers among each other", () => {
       await cluster.advance(10);
     }
     await cluster.settle(Promise.all(calls));
+    await cluster.advance(100);
     assert.ok(counts.light >= 38, JSON.stringify(counts));
     assert.ok(counts.hog >= 250, JSON.stringify(counts));
     assert.ok(counts.hogRefused > 2_000, JSON.stringify(counts));

@@ -37,7 +37,10 @@ describe("handlers that outlive their deadlines", () => {
     world.advance(5_200);
     const error = await assertFails(world.settle(pair.client.add({})), "RESOURCE_EXHAUSTED");
     assert.match(error.text, /too many handlers have outlived their deadlines/);
-    assert.equal(error.reached, "no");
+    assert.deepEqual([error.reached, error.reason], ["no", "ADMISSION_REFUSED"]);
+    assert.ok((error.retryAfterMs ?? -1) >= 0, "it may come again");
+    const { overdue, open, refused } = pair.server.status().calls;
+    assert.deepEqual([overdue, open, Object.keys(refused)], [1_000, 0, ["overdue"]]);
     release.open();
     firstRelease.open();
     await turns(5);
