@@ -43,6 +43,11 @@ describe("the result of metastable", () => {
     assert.equal(of([100, 100, 30, 30, 30, 50, 94, 96], attempts).passed, false);
   });
 
+  it("is void where not all was well before", () => {
+    const { isVoid, passed } = of([98, 98, 30, 30, 30, 100, 100, 100], offered);
+    assert.deepEqual([isVoid, passed], [true, false]);
+  });
+
   it("counts the attempts outside of the trouble", () => {
     const result = of([100, 100, 30, 30, 30, 100, 100, 100], [100, 100, 300, 300, 300, 300, 100, 140]);
     assert.equal(result.attemptsOutside, 340 / 300);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { failure } from "../src/call/error.ts";
 import { UsageError } from "./options.ts";
-import { missedOf } from "./overload.ts";
+import { isSound, missedOf } from "./overload.ts";
 import { floodFigures, overheadUs, priorityFigures, stepFigures } from "./overload-figures.ts";
 import type { PhaseFigures } from "./overload-commands.ts";
 import { PhaseTally, Schedule } from "./overload-load.ts";
@@ -98,6 +98,14 @@ describe("the figures of overload", () => {
     const { share, refusalUs } = floodFigures(run, flooded, 1_000, 1_000, before, after, 20);
     assert.equal(share, 0.9);
     assert.equal(refusalUs, 8);
+  });
+
+  it("are void where the handlers had not the CPU that they are made for", () => {
+    const sound = { capacityPerSecond: 950, unloadedP50Ms: 1.1, unloadedP99Ms: 1.5, perCallUs: 20 };
+    assert.equal(isSound("cpu", sound), true);
+    assert.equal(isSound("cpu", { ...sound, capacityPerSecond: 500 }), false);
+    assert.equal(isSound("cpu", { ...sound, unloadedP50Ms: 2 }), false);
+    assert.equal(isSound("timer", { ...sound, unloadedP50Ms: 10.8 }), true);
   });
 
   it("name what was missed", () => {
