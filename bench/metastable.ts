@@ -27,6 +27,8 @@ export interface MetastableResult {
   readonly failures: Readonly<Record<string, number>>;
   /** CPUs that the whole machine used. NaN: unknown. */
   readonly busyCpus: number;
+  /** Not all was well before the trouble: the machine was busy with other things, and the rest says nothing. */
+  readonly isVoid: boolean;
   readonly passed: boolean;
 }
 
@@ -39,6 +41,8 @@ export interface MetastableReport {
 
 export const goodMin = 0.95;
 export const attemptsMax = 1.1;
+/** With less before the trouble, the run is void. */
+const beforeMin = 0.99;
 const workers = 10;
 const slowFactor = 4;
 const spikeFactor = 2;
@@ -180,15 +184,20 @@ export function resultOf(
   const outside = (each: readonly number[]): number =>
     sum(each, 0, fromSeconds - 1) + sum(each, end + recoverySeconds, end + afterSeconds);
   const attemptsOutside = outside(attempts) / outside(offered);
+  const goodBefore = share(0, fromSeconds - 1);
   return {
     trigger,
-    goodBefore: share(0, fromSeconds - 1),
+    goodBefore,
     goodDuring: share(fromSeconds, Math.floor(untilSeconds)),
     goodAfter,
     attemptsOutside,
     failures,
     busyCpus,
-    passed: goodAfter.slice(recoverySeconds).every((each) => each >= goodMin) && attemptsOutside <= attemptsMax,
+    isVoid: goodBefore < beforeMin,
+    passed:
+      goodBefore >= beforeMin &&
+      goodAfter.slice(recoverySeconds).every((each) => each >= goodMin) &&
+      attemptsOutside <= attemptsMax,
   };
 }
 
@@ -201,15 +210,15 @@ function sleep(ms: number): Promise<void> {
 }
 
 function describe(result: MetastableResult): string {
-  const { trigger, goodBefore, goodDuring, goodAfter, attemptsOutside, failures, busyCpus, passed } = result;
+  const { trigger, goodBefore, goodDuring, goodAfter, attemptsOutside, failures, busyCpus, isVoid, passed } = result;
   const kinds = Object.entries(failures).map(([kind, count]) => `${count} x ${kind}`);
   return [
     `${trigger.padEnd(9)} good: ${goodBefore.toFixed(3)} before, ${goodDuring.toFixed(3)} during, then ${goodAfter.map((share) => share.toFixed(2)).join(" ")}`,
-    `          ${attemptsOutside.toFixed(3)} attempts a call outside, ${busyCpus.toFixed(2)} CPUs busy, ${passed ? "passed" : "missed"}; ${kinds.join(", ")}`,
+    `          ${attemptsOutside.toFixed(3)} attempts a call outside, ${busyCpus.toFixed(2)} CPUs busy, ${isVoid ? "void" : passed ? "passed" : "missed"}; ${kinds.join(", ")}`,
   ].join("\n");
 }
 
-/** The verb: gives back the exit code. 0 all reached, 1 something missed, 2 usage. */
+/** The verb: gives back the exit code. 0 all reached, 1 something missed or void, 2 usage. */
 export async function metastableMain(args: readonly string[], progress: (line: string) => void): Promise<number> {
   try {
     const options = parseMetastableOptions(args);

@@ -37,6 +37,10 @@ import {
 
 /** What the handlers can do, by arithmetic: to warm up with. */
 const nominalPerSecond = 1_000;
+/** With less than this share of it, or a median above so many times the handler's own time, a run is void. */
+const capacityShareMin = 0.85;
+const unloadedFactorMax = 1.3;
+const handlerMs: Readonly<Record<HandlerKind, number>> = { timer: 10, cpu: 1 };
 const inFlight: Readonly<Record<HandlerKind, number>> = { timer: 20, cpu: 4 };
 const cycle = { lowMs: 700, highMs: 500 } as const;
 const goodFactor = 10;
@@ -59,6 +63,8 @@ export interface OverloadResult {
   readonly step: StepFigures;
   readonly flood: FloodFigures;
   readonly priorities: PriorityFigures;
+  /** The handlers had not the CPU that they are made for: the machine was busy with other things, and the rest says nothing. */
+  readonly isVoid: boolean;
   /** What was missed; of `holdfast` nothing may be. */
   readonly missed: readonly string[];
 }
@@ -92,7 +98,9 @@ export async function runOverload(options: OverloadOptions, progress: (line: str
     scenario: "overload",
     results,
     busyCpus: ((machineBusyMs() ?? Number.NaN) - startBusyMs) / (performance.now() - startMs),
-    passed: results.every(({ contender, missed }) => contender !== "holdfast" || missed.length === 0),
+    passed:
+      results.every(({ contender, missed }) => contender !== "holdfast" || missed.length === 0) &&
+      results.every(({ isVoid }) => !isVoid),
     method: {
       ...options,
       cycle,
@@ -185,7 +193,8 @@ async function measureOverload(
     flood: floodFigures(flooded, floodPhase, floodMs, capacity, before, after, baseline.perCallUs),
     priorities: priorityFigures(mixed.lanes),
   };
-  return { handler: kind, contender, baseline, ...figures, missed: missedOf(kind, baseline, figures) };
+  const isVoid = !isSound(kind, baseline);
+  return { handler: kind, contender, baseline, ...figures, isVoid, missed: missedOf(kind, baseline, figures) };
 }
 
 function priorityLanes(capacity: number, floodMs: number): readonly Lane[] {
@@ -211,6 +220,12 @@ function run(
   return client.ask.run({ goodMs, lanes: [{ priority: "normal", phases, seed }] });
 }
 
+export function isSound(kind: HandlerKind, { capacityPerSecond, unloadedP50Ms }: Baseline): boolean {
+  return (
+    capacityPerSecond >= capacityShareMin * nominalPerSecond && unloadedP50Ms <= unloadedFactorMax * handlerMs[kind]
+  );
+}
+
 /** What is below its goal, in words. */
 export function missedOf(
   kind: HandlerKind,
@@ -230,7 +245,7 @@ export function missedOf(
   return missed;
 }
 
-function describe({ handler, contender, baseline, step, flood, priorities, missed }: OverloadResult): string {
+function describe({ handler, contender, baseline, step, flood, priorities, isVoid, missed }: OverloadResult): string {
   const share = (value: number): string => `${(value * 100).toFixed(1)} %`;
   return [
     `${handler} ${contender}: capacity ${baseline.capacityPerSecond.toFixed(0)}/s, unloaded p50 ${baseline.unloadedP50Ms.toFixed(2)} p99 ${baseline.unloadedP99Ms.toFixed(2)} ms, ${baseline.perCallUs.toFixed(0)} us a call beside its handler`,
@@ -240,11 +255,11 @@ function describe({ handler, contender, baseline, step, flood, priorities, misse
       .join(" ")}`,
     `  x10: ${share(flood.share)} of the capacity, p99 ${flood.p99Ms.toFixed(2)} ms, a refusal ${flood.refusalUs.toFixed(1)} us, ${flood.refused} refused, ${flood.failed} failed ${flood.firstFailure ?? ""} (client late by ${flood.ownDelayP99Ms.toFixed(2)} ms)`,
     `  sheddable x12: critical ${share(priorities.criticalDuring)} during, ${share(priorities.criticalAfter)} after, sheddable ${share(priorities.sheddableDuring)} ${priorities.firstFailure ?? ""}`,
-    `  ${missed.length === 0 ? "passed" : `missed: ${missed.join(", ")}`}`,
+    `  ${isVoid ? "void; " : ""}${missed.length === 0 ? "passed" : `missed: ${missed.join(", ")}`}`,
   ].join("\n");
 }
 
-/** The verb: gives back the exit code. 0 all reached, 1 something missed, 2 usage. */
+/** The verb: gives back the exit code. 0 all reached, 1 something missed or void, 2 usage. */
 export async function overloadMain(args: readonly string[], progress: (line: string) => void): Promise<number> {
   try {
     const options = parseOverloadOptions(args);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { seededRandom } from "../../world/seeded-random.ts";
 import { ConcurrencyLimit, LIMIT_START } from "./concurrency-limit.ts";
 
 /**
@@ -23,6 +24,32 @@ function driven(
     permits.push(limit.permits);
   }
   return { permits, nowMs };
+}
+
+/**
+ * Ten workers whose times are exponential, and always more calls than permits: the mean over `forMs` of how many workers have work.
+ */
+function busyWorkers(limit: ConcurrencyLimit, seed: number, meanMs: number, fromMs: number, forMs: number): number {
+  const random = seededRandom(seed);
+  const freeAtMs = new Array<number>(10).fill(fromMs);
+  const running: { readonly beganAtMs: number; readonly endsAtMs: number; readonly runningThen: number }[] = [];
+  let nowMs = fromMs;
+  let workMs = 0;
+  while (nowMs < fromMs + forMs) {
+    while (running.length < limit.permits) {
+      const worker = freeAtMs.indexOf(Math.min(...freeAtMs));
+      const tookMs = -Math.log(1 - random.float()) * meanMs;
+      freeAtMs[worker] = Math.max(freeAtMs[worker] as number, nowMs) + tookMs;
+      workMs += tookMs;
+      running.push({ beganAtMs: nowMs, endsAtMs: freeAtMs[worker] as number, runningThen: running.length + 1 });
+    }
+    running.sort((one, other) => one.endsAtMs - other.endsAtMs);
+    const ended = running.shift();
+    if (ended === undefined) break;
+    nowMs = ended.endsAtMs;
+    limit.sample(nowMs, ended.beganAtMs, 10, ended.runningThen, running.length + 1, true);
+  }
+  return workMs / forMs;
 }
 
 describe("the concurrency limit", () => {
@@ -78,6 +105,18 @@ describe("the concurrency limit", () => {
       permits.slice(20).every((one) => one >= 150),
       permits.join(),
     );
+  });
+
+  it("does not walk down by chance behind ten workers that are four times slower, with times that vary much", () => {
+    const busy = Array.from({ length: 20 }, (_, seed) => {
+      const limit = new ConcurrencyLimit(1_000, true);
+      busyWorkers(limit, seed, 10, 0, 5_000);
+      return busyWorkers(limit, seed + 100, 40, 5_000, 10_000);
+    });
+    const mean = busy.reduce((sum, one) => sum + one, 0) / busy.length;
+    const text = busy.map((one) => one.toFixed(1)).join(" ");
+    assert.ok(mean >= 8.5, text);
+    assert.ok(Math.min(...busy) >= 4, text);
   });
 
   it("finds the old limit again once a bottleneck is gone", () => {

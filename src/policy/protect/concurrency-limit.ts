@@ -73,7 +73,7 @@ const PROBE_EVERY = 24;
 /** Memory of the slope per window, the spread of ln(inflight) squared that it needs, and where it says "no bottleneck". */
 const SLOPE_KEPT = 0.3;
 const SPREAD_MIN = 0.02;
-const SLOPE_NONE = 0.35;
+const SLOPE_NONE = 0.5;
 /** Where it says that what was taken for normal is a queue, and what is left of that in a window. */
 const SLOPE_FULL = 0.75;
 const SCALE_KEPT = 0.9;
