@@ -13,6 +13,9 @@ export const CALLS_IN_FLIGHT = 64;
 export const STREAMS = 8;
 export const TIMEOUT_MS = 1_000;
 
+/** Calls begin one lane after the other, all of them within half a second: no server has done anything yet. */
+const LANE_BEGINS_MS = 8;
+
 /** A stream counts to this, with this pause before each number: one second, longer when it is cut. */
 const COUNT_TO = 100;
 const COUNT_DELAY_MS = 10;
@@ -40,6 +43,7 @@ export async function runLoad(load: Load): Promise<void> {
 
 async function keepAdding({ client, tally, stop }: Load, lane: number): Promise<void> {
   const { options, last } = observed(TIMEOUT_MS);
+  await pause(lane * LANE_BEGINS_MS, stop);
   for (let round = 0; !stop.aborted; round += 1) {
     // Sums that no other lane or round has, so that an answer which went astray would be seen.
     const a = round * CALLS_IN_FLIGHT + lane;

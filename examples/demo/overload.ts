@@ -18,6 +18,8 @@ const CRITICAL_LANES = 10;
 /** Before the batch job begins each server has answered so many of them, so that it knows how long a root takes; or so long has passed. */
 const KNOWN_CALLS = 40;
 const KNOWN_MS_MAX = 5_000;
+/** The batch job gets up to its speed in so long, as its workers begin one after the other. */
+const RISE_MS = 1_000;
 const TICK_MS = 10;
 /** What this process could not send while it stood still it sends afterwards, up to so much of it. */
 const CATCH_UP_MS = 100;
@@ -35,7 +37,7 @@ export interface OverloadFacts {
   readonly answered: number;
   /** The time was over before they were answered or shed. */
   readonly unanswered: number;
-  /** Share of what the servers can do in that time that was answered, critical calls included. */
+  /** Share of what the servers can do that was answered while the job was at its speed, critical calls included. */
   readonly goodputShare: number;
   /** Critical calls that began while the batch job ran. */
   readonly criticalCalls: number;
@@ -58,10 +60,11 @@ export class Overload {
   #unanswered: number;
   #criticalCalls: number;
   #criticalFailed: number;
-  /** Roots found while it lasted, and how long that was. */
+  /** Roots found while the job was at its speed, and how long that was. */
   #good: number;
   #lastedMs: number;
   #isOffering: boolean;
+  #isAtSpeed: boolean;
 
   /** The critical calls go over the channel of `client`; the batch job has one of its own, to the same `addresses`. */
   constructor(addresses: readonly string[], client: Client<typeof Calculator>, tally: Tally) {
@@ -80,6 +83,7 @@ export class Overload {
     this.#good = 0;
     this.#lastedMs = 0;
     this.#isOffering = false;
+    this.#isAtSpeed = false;
   }
 
   facts(): OverloadFacts {
@@ -100,7 +104,7 @@ export class Overload {
   }
 
   /**
-   * Runs for so long from when it calls `begun`, as soon as each server has answered some critical calls; or until `stop` aborts. Resolves when its last
+   * Calls `begun` as soon as each server has answered some critical calls, and runs at its speed for so long; or until `stop` aborts. Resolves when its last
    * call has ended.
    */
   async run(forMs: number, begun: () => void, stop: AbortSignal): Promise<void> {
@@ -130,12 +134,15 @@ export class Overload {
     for (let seenMs = beganMs; !stop.aborted && this.#lastedMs < forMs; ) {
       await pause(TICK_MS, stop);
       const nowMs = performance.now();
-      const due = Math.round(Math.min(nowMs - seenMs, CATCH_UP_MS) * perMs);
+      const share = Math.min(1, (nowMs - beganMs) / RISE_MS);
+      const due = Math.round(Math.min(nowMs - seenMs, CATCH_UP_MS) * perMs * share);
       for (let i = 0; i < due; i += 1) calls.push(this.#ask(batch));
       seenMs = nowMs;
-      this.#lastedMs = nowMs - beganMs;
+      this.#isAtSpeed = share === 1;
+      this.#lastedMs = Math.max(0, nowMs - beganMs - RISE_MS);
     }
     this.#isOffering = false;
+    this.#isAtSpeed = false;
     return calls;
   }
 
@@ -147,7 +154,7 @@ export class Overload {
       const reply = await batch.squareRoot({ value: root * root }, { timeoutMs: TIMEOUT_MS });
       if (reply.root !== root) throw new Error("wrong answer");
       this.#answered += 1;
-      if (this.#isOffering) this.#good += 1;
+      if (this.#isAtSpeed) this.#good += 1;
     } catch (error) {
       if (isShed(error)) {
         this.#shed += 1;
@@ -178,7 +185,7 @@ export class Overload {
     if (tookMs === undefined) this.#criticalFailed += 1;
     else {
       this.#critical.record(tookMs);
-      if (this.#isOffering) this.#good += 1;
+      if (this.#isAtSpeed) this.#good += 1;
     }
   }
 }

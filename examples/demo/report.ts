@@ -189,7 +189,7 @@ function fleetRows(chapter: ChapterReport): readonly Row[] {
           whole(chapter.unrepeatableCalls),
           `calls that may not be repeated: ${whole(chapter.unrepeatableFailed)} failed`,
         ],
-        ["", whole(chapter.streamsResumed), "streams that their servers ended went on elsewhere"],
+        ["", whole(chapter.streamsResumed), "streams that servers ended went on elsewhere"],
       ];
     case "overload":
       return [

@@ -114,6 +114,12 @@ test("the transcript in the README has the shape of what the demo prints", async
   const transcript = /^\$ npm run demo\n([^]*?)^```$/m.exec(readme)?.[1] ?? "";
   assert.match(transcript, /^ *A is killed: kill -9$/m);
   assert.equal(transcript.match(FAULT_ROW)?.length, 6);
+  assert.match(transcript, /^ {2}rolling restart .* 0 failed$/m);
+  assert.match(transcript, /critical calls meanwhile: 0 failed$/m);
+  assert.deepEqual(
+    transcript.split("\n").filter((line) => line.length > 80),
+    [],
+  );
   assert.match(transcript, /^No call failed\.$/m);
   using demo = runProgram(DEMO, ["--seconds", SECONDS]);
   const { stdout, stderr } = await demo.ended;

@@ -351,34 +351,6 @@ describe("what a refusal sets off", () => {
   });
 });
 
-describe("a process that stood still", () => {
-  it("takes on what waits for it, however old that has become meanwhile", () => {
-    const admission = admissionOf({ concurrencyMax: 1, isAdaptive: false });
-    const figures = new HandlerFigures();
-    const first = new Call(figures);
-    assert.equal(admission.offer(first, 0), ADMITTED);
-    const calls = Array.from({ length: 50 }, () => new Call(figures));
-    for (const call of calls) {
-      assert.equal(admission.offer(call, 0), QUEUED);
-      call.onAdmitted = () => admission.ended(call, 300, true);
-    }
-    // It looks when the oldest has waited for as long as may be, and then has no processor for 290 ms.
-    admission.drainTurn(admission.nextDueMs);
-    admission.drainTurn(300);
-    admission.ended(first, 300, true);
-    assert.ok(calls.every(({ heard }) => heard[0] === "admitted"));
-  });
-
-  it("is over its capacity if it looks, and they still wait", () => {
-    const admission = admissionOf({ concurrencyMax: 1, isAdaptive: false });
-    const figures = new HandlerFigures();
-    assert.equal(admission.offer(new Call(figures), 0), ADMITTED);
-    for (let i = 0; i < 50; i++) assert.equal(admission.offer(new Call(figures), 0), QUEUED);
-    for (let nowMs = 0; nowMs <= 100; nowMs += 20) admission.drainTurn(nowMs);
-    assert.ok(admission.snapshot(100).refused["too-old"] > 40);
-  });
-});
-
 describe("handlers that keep the loop", () => {
   it("begin for about the budget in one turn, one at least, the rest in the next", () => {
     const admission = admissionOf({ turnBudgetMs: 2 });
@@ -405,23 +377,6 @@ describe("handlers that keep the loop", () => {
     assert.deepEqual(calls[4]?.heard, ["admitted"]);
     admission.drainTurn(5);
     assert.equal(admission.isTurnDue, false);
-  });
-
-  it("are not taken for what they are not when another process had the processor in the midst of the first one", () => {
-    const admission = admissionOf({ turnBudgetMs: 2 });
-    const figures = new HandlerFigures();
-    const calls = Array.from({ length: 60 }, () => new Call(figures));
-    for (const call of calls) {
-      call.onAdmitted = () => {
-        admission.timed(call, 0.003);
-        admission.ended(call, 20, true);
-      };
-    }
-    assert.equal(admission.offer(calls[0] as Call, 0), ADMITTED);
-    admission.timed(calls[0] as Call, 20);
-    for (const call of calls.slice(1)) assert.equal(admission.offer(call, 0), QUEUED);
-    admission.drainTurn(20);
-    assert.ok(calls.slice(1).every(({ heard }) => heard[0] === "admitted"));
   });
 
   it("one that takes longer than the whole budget still begins, one in a turn", () => {
