@@ -26,7 +26,7 @@ export interface ClientPlan {
   /** A line for each end of a call: key, outcome, whether a handler was reached, reply or text. */
   readonly results: string;
   readonly inFlight: number;
-  /** How often a call is made with its key before it is given up. */
+  /** How often a call that may have been done is made with its key before it is given up. */
   readonly triesMax: number;
 }
 
