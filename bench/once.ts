@@ -1,11 +1,13 @@
 /**
- * What remembering costs: claim and finish at the dedup stores alone. `npm run --silent bench -- once [--json]`
+ * What remembering costs: claim and finish at the dedup stores alone, and calls end to end. `npm run --silent bench -- once [--json]`
  *
  * memory: calls one after the other, each with a new id, SHA-256 of a payload of 64 bytes, an answer of 40 bytes; microseconds a call.
  * `memory-full` is the same in a store that has to drop an old record for each. sqlite: 64 calls in flight, each claimed and, once that is
  * durable, finished, fsync on (`sync: "full"`); calls a second, for the disk of `.cache/`, and the operations that shared a commit.
  * `sqlite-transact`: one row written by each handler in the transaction that keeps its answer. The median of the rounds, with the slowest
- * and the fastest. Not measured: the server around it, the wire, repeats, large answers, power loss; and whether the disk tells the truth about
+ * and the fastest. `calls-memory`: what the server's process spends more on a call than on one of effect unknown, CPU of all its threads, each
+ * round against the one beside it; `calls-sqlite`: calls a second with 64 in flight on one connection, client and server each a process
+ * (once-calls.ts). Not measured: repeats, large answers, power loss; and whether the disk tells the truth about
  * fsync, for which `fsyncMs` stands beside: 4 KiB appended and synced.
  */
 import { randomBytes } from "node:crypto";
@@ -17,10 +19,12 @@ import { payloadHashOf } from "../src/durable/payload-hash.ts";
 import { sqlite } from "../src/durable/sqlite.ts";
 import type { DatabaseSync } from "../src/world/node-database.ts";
 import { nodeWorld } from "../src/world/node.ts";
+import { onceCallRounds, type OnceRound } from "./once-calls.ts";
+import type { Keeping } from "./once-commands.ts";
 
 interface Result {
   readonly store: string;
-  readonly unit: "us/call" | "calls/s";
+  readonly unit: "us/call" | "calls/s" | "us CPU/call";
   readonly median: number;
   readonly least: number;
   readonly greatest: number;
@@ -31,6 +35,7 @@ const inFlight = 64;
 const sqliteCalls = 20_000;
 const transactCalls = 2_000;
 const memoryCalls = 50_000;
+const endToEndCalls = 20_000;
 const payload = Buffer.alloc(64, 7);
 const answer = new Uint8Array(40);
 let made = 0;
@@ -52,10 +57,32 @@ try {
     progress(`sqlite-${sync}: ${(operations / commits).toFixed(1)} operations a commit`);
     if (sync === "full") results.push(result("sqlite-transact", "calls/s", await transactRounds(store)));
   }
+  results.push(...(await callResults()));
   if (process.argv.includes("--json")) console.log(JSON.stringify({ inFlight, fsyncMs, results }));
   else for (const each of results) console.log(lineOf(each));
 } finally {
   rmSync(directory, { recursive: true, force: true });
+}
+
+async function callResults(): Promise<readonly Result[]> {
+  const figures = await onceCallRounds(directory, rounds, endToEndCalls);
+  const of = (keeping: Keeping, figure: (round: OnceRound) => number): readonly number[] =>
+    figures.filter((round) => round.keeping === keeping).map(figure);
+  const plain = of("nothing", ({ serverCpuUs }) => serverCpuUs);
+  const kept = of("memory", ({ serverCpuUs }) => serverCpuUs);
+  return [
+    result("calls-unknown", "us CPU/call", plain),
+    result(
+      "calls-memory",
+      "us CPU/call",
+      kept.map((us, round) => us - (plain[round] ?? NaN)),
+    ),
+    result(
+      "calls-sqlite",
+      "calls/s",
+      of("sqlite", ({ callsPerSecond }) => callsPerSecond),
+    ),
+  ];
 }
 
 /** Microseconds a call, round by round; the first warms up. */

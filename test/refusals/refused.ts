@@ -1,11 +1,12 @@
 /**
- * What the compiler refuses about policies, and about who may call a service and with what, a line each. The text behind `@ts-expect-error` is what it must print: refused.test.ts
+ * What the compiler refuses about policies, handlers, and about who may call a service and with what, a line each. The text behind `@ts-expect-error` is what it must print: refused.test.ts
  * takes the directives out, runs the project's tsc, and looks. A line that would compile fails the ordinary type check.
  */
 import { Orders } from "../../examples/streams/gen/shop/v1/orders_pb.ts";
 import { annotate } from "../../src/schema/contract.ts";
+import type { Principal } from "../../src/call/principal.ts";
 import type { CallPolicy, ClientPolicy, MethodPolicies } from "../../src/client/policy/index.ts";
-import type { ServiceOptions } from "../../src/server/create-server.ts";
+import type { Handlers, ServiceOptions } from "../../src/server/create-server.ts";
 import type { ServerOptions } from "../../src/server/options.ts";
 import type { RequestSchema } from "../../src/server/validate.ts";
 
@@ -18,6 +19,10 @@ interface User {
   readonly roles: readonly string[];
 }
 type Service = ServiceOptions<typeof Orders, User>;
+/** What handlers are given where the journal has transactions, and where it has none. */
+type OfOnce = Parameters<Handlers<typeof _once, Principal, { readonly file: string }>["get"]>[1];
+type OfUnknown = Parameters<Handlers<typeof _unknown, Principal, { readonly file: string }>["get"]>[1];
+type OfMemory = Parameters<Handlers<typeof _once>["get"]>[1];
 
 // Copies, which a method must be able to stand.
 // @ts-expect-error hedging runs a call twice: declare effect none or idempotent
@@ -67,6 +72,14 @@ export const presetName: ClientPolicy = "interactiv";
 // @ts-expect-error Type 'string' has no properties in common with type 'MethodPolicy
 export const methodPreset: Once = { get: "none" };
 
+// Transactions, which a journal must have and a method of effect once alone may use.
+// @ts-expect-error transact is for methods with effect once
+export const transactUnknown = (call: OfUnknown): unknown => call.transact(() => ({}));
+// @ts-expect-error Property 'transact' does not exist on type
+export const transactMemory = (call: OfMemory): unknown => call.transact(() => ({}));
+// @ts-expect-error Property 'table' does not exist on type
+export const transactOther = (call: OfOnce): unknown => call.transact((tx) => ({ id: tx.table }));
+
 // Values.
 // @ts-expect-error Type 'true' is not assignable to type 'false'
 export const throttleOn: ClientPolicy = { throttle: true };
@@ -104,6 +117,8 @@ export const acceptedOfServices: readonly Service[] = [
 ];
 
 /** What compiles beside them: the same keys where the method may have them, undefined everywhere. */
+/** What compiles beside them: a handler's transaction; the same keys where the method may have them, undefined everywhere. */
+export const transacted = (call: OfOnce): unknown => call.transact((tx) => ({ id: tx.file }));
 export const accepted: readonly [Once, Unknown, ClientPolicy, CallPolicy<"once">] = [
   {
     get: {

@@ -1,6 +1,7 @@
 /** What must hold for every attempt, as the wire shows it: what may be repeated, where, and how often. */
 import { type Attempt, storyOf } from "./history.ts";
 import type { Invariant, Look } from "./look.ts";
+import type { UniversePlan } from "./universe-plan.ts";
 
 /** gRPC status numbers after which a method of effect none or idempotent may be repeated (DESIGN section 4). */
 const repeatable: ReadonlySet<number> = new Set([2, 4, 13, 14, 15]);
@@ -25,7 +26,8 @@ export const repeatsAsAllowed: Invariant = {
   name: "repeats-as-allowed",
   claim: "a call that may have reached a handler is repeated or copied only if its effect and the failure allow it",
   bearsCorruption: false,
-  always: ({ fresh }) => firstBad(fresh.attempts, (attempt) => firstOfEarlier(attempt, forbidden)),
+  always: ({ fresh, plan }) =>
+    firstBad(fresh.attempts, (attempt) => firstOfEarlier(attempt, (earlier) => forbidden(earlier, attempt, plan))),
 };
 
 export const noAttemptAfterCommit: Invariant = {
@@ -58,7 +60,9 @@ export const noExcludedPick: Invariant = {
   name: "no-excluded-pick",
   claim: "no call goes back to a peer that it has tried while one that it has not tried could take it",
   bearsCorruption: false,
-  always: ({ fresh }) => firstBad(fresh.attempts, excludedPick),
+  // A call of effect once goes where its answer may be kept, and nowhere else.
+  always: ({ fresh, plan }) =>
+    firstBad(fresh.attempts, (attempt) => (isKept(attempt, plan) ? undefined : excludedPick(attempt))),
 };
 
 export const pushbackIsObeyed: Invariant = {
@@ -168,10 +172,12 @@ function firstBad(attempts: readonly Attempt[], wrong: (attempt: Attempt) => str
 }
 
 /** Why the repeat table does not allow `attempt` after (or beside) `earlier`. */
-function forbidden(earlier: Attempt, attempt: Attempt): string | undefined {
+function forbidden(earlier: Attempt, attempt: Attempt, plan: UniversePlan): string | undefined {
   if (earlier.end === "unprocessed") return undefined;
   const { effect } = attempt.call;
-  const mayRepeat = effect === "none" || effect === "idempotent";
+  // A journal is one peer's: there the answer is kept, or the repeat is refused.
+  const isAtStore = isKept(attempt, plan) && earlier.peer === attempt.peer;
+  const mayRepeat = effect === "none" || effect === "idempotent" || isAtStore;
   if (!mayRepeat) return `attempt ${earlier.number} may have reached a handler, and the effect is ${effect}`;
   if (earlier.end !== "status" || earlier.endedAtMs >= attempt.sentAtMs || earlier.status < 0) return undefined;
   if (repeatable.has(earlier.status)) return undefined;
@@ -180,6 +186,11 @@ function forbidden(earlier: Attempt, attempt: Attempt): string | undefined {
     if (earlier.pushbackMs === undefined ? wasBeside(earlier) : earlier.pushbackMs >= 0) return undefined;
   }
   return `attempt ${earlier.number} ended with status ${earlier.status}, which is not to be repeated`;
+}
+
+/** Whether its servers may keep its answer. */
+function isKept({ call }: Attempt, { servers }: UniversePlan): boolean {
+  return servers.journal !== undefined && call.effect === "once";
 }
 
 /** Whether another attempt of its call was open when it ended. */

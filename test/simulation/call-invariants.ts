@@ -44,6 +44,35 @@ export const runsOnce: Invariant = {
     ),
 };
 
+export const keepsAnswers: Invariant = {
+  name: "keeps-answers",
+  claim:
+    "a server that keeps answers runs a unary call at most once, whatever its effect is to its caller: once in a process with a journal in memory, once on a machine with one in a file",
+  bearsCorruption: false,
+  always: ({ fresh, plan }) => {
+    const { journal } = plan.servers;
+    if (journal === undefined) return undefined;
+    return firstOf(fresh.ran, ({ kind, executions }) => {
+      if (kind !== "unary") return undefined;
+      const places = new Set(executions.map(({ host, boot }) => (journal === "file" ? host : `${host} ${boot}`)));
+      if (places.size === executions.length) return undefined;
+      return `its servers keep answers, and it ran ${executions.length} times in ${places.size} places`;
+    });
+  },
+};
+
+export const answersWereRun: Invariant = {
+  name: "answers-were-run",
+  claim: "a call that succeeded was run, and one of effect once was run once",
+  bearsCorruption: false,
+  always: ({ fresh }) =>
+    firstOf(fresh.ended, ({ outcome, effect, executions }) =>
+      outcome !== "OK" || executions.length === 1 || (executions.length > 1 && effect !== "once")
+        ? undefined
+        : `it succeeded, its effect is ${effect}, and it ran ${executions.length} times`,
+    ),
+};
+
 export const runsWithinAttempts: Invariant = {
   name: "runs-within-attempts",
   claim: "a call runs at most as often as its policy has attempts",
@@ -122,6 +151,8 @@ export const callInvariants: readonly Invariant[] = [
   settlesOnce,
   endsInTime,
   runsOnce,
+  keepsAnswers,
+  answersWereRun,
   runsWithinAttempts,
   repliesFit,
   reachedIsTrue,

@@ -7,6 +7,8 @@ import type { CallKind, Effect } from "../../src/call/method.ts";
 /** One run of a handler. */
 export interface Execution {
   readonly host: string;
+  /** Which process of its host it was. */
+  readonly boot: number;
   readonly beganAtMs: number;
 }
 
@@ -189,7 +191,7 @@ export function storyOf(call: CallNote): readonly string[] {
       const usable = attempt.usablePeers.length === 0 ? "" : `, usable then: ${attempt.usablePeers.join(" ")}`;
       return `  attempt ${number} to ${peer} (connection ${connection}, stream ${stream}) sent ${time(sentAtMs)}, answered ${time(answeredAtMs)}, replied ${time(repliedAtMs)}, ended ${time(endedAtMs)}: ${how}${pushback}${usable}`;
     }),
-    ...call.executions.map(({ host, beganAtMs }) => `  ran on ${host} at ${time(beganAtMs)}`),
+    ...call.executions.map(({ host, boot, beganAtMs }) => `  ran on ${host} (boot ${boot}) at ${time(beganAtMs)}`),
   ];
 }
 

@@ -55,7 +55,7 @@ class Scene {
   }
 
   ran(call: CallNote, times: number): void {
-    for (let time = 0; time < times; time++) this.history.executed(call, { host: "shop/0", beganAtMs: 1100 });
+    for (let time = 0; time < times; time++) this.history.executed(call, { host: "shop/0", boot: 1, beganAtMs: 1100 });
   }
 
   /** A connection with a stream of this attempt. */

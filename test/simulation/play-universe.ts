@@ -4,7 +4,9 @@
  */
 import { createHash } from "node:crypto";
 import { type Cluster, createCluster } from "holdfast/testing";
+import { TestDirectory } from "../../src/durable/testdata/dedup-rigs.ts";
 import { runtimeOf } from "../../src/wire/transport/runtime.ts";
+import { type SimulatedJournal, simulatedJournal } from "../calls/simulated-journal.ts";
 import { History } from "./history.ts";
 import { invariants } from "./invariants.ts";
 import {
@@ -79,12 +81,20 @@ class Play {
   private readonly handlers = new Map<string, HandlerNotes>();
   private readonly unhandled: string[] = [];
   private readonly lives = new Map<string, number>();
+  private readonly boots = new Map<string, number>();
+  private readonly directory = new TestDirectory();
+  private readonly journal: SimulatedJournal | undefined;
   private drainsDone = 0;
 
   constructor(plan: UniversePlan, judged: readonly Invariant[]) {
     this.plan = plan;
     this.judged = judged;
     this.cluster = createCluster({ seed: plan.seed, link: plan.link });
+    const { journal, replicas } = plan.servers;
+    const { simulation } = this.cluster;
+    const hosts = Array.from({ length: replicas }, (_, index) => `${serviceName}/${index}`);
+    const directory = journal === "file" ? this.directory.path : undefined;
+    this.journal = journal === undefined ? undefined : simulatedJournal({ simulation, hosts, directory });
   }
 
   async run(): Promise<Violation | undefined> {
@@ -130,6 +140,8 @@ class Play {
     };
     for (const { host } of this.plan.clients) cluster.simulation.crash(host);
     await cluster[Symbol.asyncDispose]();
+    this.journal?.closeFiles();
+    this.directory[Symbol.dispose]();
     return played;
   }
 
@@ -145,7 +157,11 @@ class Play {
       plan.servers.replicas,
       (server, index) => {
         const host = `${serviceName}/${index}`;
-        const notes = { host, world: cluster.simulation.host(host), history, nowMs, running: 0 };
+        const boot = (this.boots.get(host) ?? 0) + 1;
+        this.boots.set(host, boot);
+        const world = cluster.simulation.host(host);
+        const isKeeping = this.journal !== undefined;
+        const notes = { host, boot, world, history, nowMs, isKeeping, running: 0 };
         this.handlers.set(host, notes);
         return serveSim(server, notes);
       },
@@ -155,6 +171,7 @@ class Play {
           connectionAgeMsMax: plan.servers.connectionAgeMsMax,
         },
         drain: { propagationMs: 0 },
+        dedup: this.journal,
       },
     );
     for (const client of plan.clients) {
@@ -247,7 +264,8 @@ class Play {
     const { simulation } = this.cluster;
     const servers = [...this.handlers.keys()].map((host) => {
       const { wheel, windows } = runtimeOf(simulation.host(host));
-      return { host, counts: { deadlines: wheel.size, "window bytes": windows.granted } };
+      const records = this.journal?.storeOf(host)?.snapshot().running ?? 0;
+      return { host, counts: { deadlines: wheel.size, "window bytes": windows.granted, "running records": records } };
     });
     const clients = [...this.clients.values()].map(({ plan, tap, channel }) => {
       const { wheel, windows } = runtimeOf(tap.world);

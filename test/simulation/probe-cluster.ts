@@ -19,9 +19,12 @@ export const SafeProbe = annotate(Probe, {
 
 export type ProbeHandlers = Handlers<typeof Probe>;
 
+/** `Probe` to a server that keeps the first answers of its unary method. */
+export const KeptProbe = annotate(Probe, { unary: { effect: "once" } }) as unknown as typeof Probe;
+
 /** Adds the probe service; what is not given answers at once. */
-export function probe(server: Server, handlers: Partial<ProbeHandlers> = {}): Server {
-  return server.service(Probe, {
+export function probe(server: Server, handlers: Partial<ProbeHandlers> = {}, contract = Probe): Server {
+  return server.service(contract, {
     unary: ({ body }) => ({ body }),
     async *download({ replyCount }) {
       for (let index = 0; index < replyCount; index++) yield { index };

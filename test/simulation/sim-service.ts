@@ -8,7 +8,7 @@ import { codeOf } from "../../src/call/code.ts";
 import type { Code } from "../../src/call/code.ts";
 import type { World } from "../../src/world/world.ts";
 import { type CallNote, type History, readCallMark } from "./history.ts";
-import { pause, type ProbeHandlers, probe } from "./probe-cluster.ts";
+import { KeptProbe, pause, Probe, type ProbeHandlers, probe } from "./probe-cluster.ts";
 import { callMarkName } from "./wire-tap.ts";
 
 type Request = Parameters<ProbeHandlers["unary"]>[0];
@@ -19,6 +19,10 @@ export interface HandlerNotes {
   readonly world: World;
   readonly history: History;
   readonly nowMs: () => number;
+  /** Which process of its host it is: 1, 2 ... */
+  readonly boot: number;
+  /** It keeps the first answers of unary calls. */
+  readonly isKeeping: boolean;
   /** Handlers that run now. */
   running: number;
 }
@@ -40,7 +44,11 @@ export function answerToAll(bodies: readonly Uint8Array[]): Buffer {
 
 /** Adds the service to the server of a process. */
 export function serveSim(server: Server, notes: HandlerNotes): Server {
-  return probe(server, {
+  return probe(server, handlersOf(notes), notes.isKeeping ? KeptProbe : Probe);
+}
+
+function handlersOf(notes: HandlerNotes): Partial<ProbeHandlers> {
+  return {
     unary: (request, call) =>
       run(notes, call, async () => {
         await work(notes, request, call);
@@ -81,13 +89,14 @@ export function serveSim(server: Server, notes: HandlerNotes): Server {
         notes.running -= 1;
       }
     },
-  });
+  };
 }
 
 function begin(notes: HandlerNotes, call: HandlerCall): void {
   notes.running += 1;
   const note = noteOf(notes, call);
-  if (note !== undefined) notes.history.executed(note, { host: notes.host, beganAtMs: notes.nowMs() });
+  if (note !== undefined)
+    notes.history.executed(note, { host: notes.host, boot: notes.boot, beganAtMs: notes.nowMs() });
 }
 
 /** The call as its caller sees it; undefined if its mark was damaged. */

@@ -22,6 +22,8 @@ export interface ServersPlan {
   readonly workMsMean: number;
   /** At which they drain connections; undefined: never. */
   readonly connectionAgeMsMax: number | undefined;
+  /** Where they keep the first answers of unary calls; undefined: they keep none. */
+  readonly journal: "memory" | "file" | undefined;
 }
 
 export interface ClientPlan {
@@ -55,6 +57,7 @@ export interface UniversePlan {
 }
 
 const AGES = 0x5eed;
+const JOURNALS = 0x0dce;
 /** The name under which the servers are served. */
 export const serviceName = "shop";
 
@@ -77,6 +80,7 @@ export function planUniverse(seed: number): UniversePlan {
       workMsMean: oneOf(random, [1, 5, 20, 60, 200]),
       // From a source of its own, so that all else of a seed's universe is as it was before there were ages.
       connectionAgeMsMax: oneOf(seededRandom((seed ^ AGES) >>> 0), [undefined, undefined, 1_000, 3_000]),
+      journal: oneOf(seededRandom((seed ^ JOURNALS) >>> 0), [undefined, undefined, "memory", "file"]),
     },
     clients,
     link: {
