@@ -36,6 +36,7 @@ class SoakLoad {
   readonly #open = new Set<Promise<void>>();
   readonly #deeds: Record<string, number> = {};
   readonly #surprises: Record<string, number> = {};
+  readonly #unavailable: Record<string, number> = {};
   #isStopped = false;
   #calls = 0;
   #refused = 0;
@@ -84,7 +85,15 @@ class SoakLoad {
     const { size } = runtimeOf(nodeWorld).wheel;
     if (size > 0) left.push(`${size} timers`);
     const sample = takeSample(this.#calls, this.open);
-    return { calls: this.#calls, refused: this.#refused, deeds: this.#deeds, surprises: this.#surprises, left, sample };
+    return {
+      calls: this.#calls,
+      refused: this.#refused,
+      deeds: this.#deeds,
+      surprises: this.#surprises,
+      unavailable: this.#unavailable,
+      left,
+      sample,
+    };
   }
 
   get stranger(): Soak {
@@ -109,7 +118,9 @@ class SoakLoad {
           const key = `${name}: ${error instanceof RpcError ? `${error.code}: ${error.text}` : String(error)}`;
           // Ports and numbers would make each of them a kind of its own.
           const kind = key.replaceAll(/\d+/g, "N").slice(0, 200);
-          this.#surprises[kind] = (this.#surprises[kind] ?? 0) + 1;
+          const isUnavailable = error instanceof RpcError && error.code === "UNAVAILABLE";
+          const counts = isUnavailable ? this.#unavailable : this.#surprises;
+          counts[kind] = (counts[kind] ?? 0) + 1;
         },
       )
       .finally(() => this.#open.delete(tracked));
@@ -159,11 +170,7 @@ const deeds: Readonly<Record<string, Deed>> = {
   "unary, metadata": (client, { calls }) => client.unary({}, { metadata: { "x-number": String(calls % 100) } }),
   "unary, nested": (client) => client.unary({ body: small, key: "nested" }),
   "unary, long-lived signal": (client, { longSignal }) => client.unary({ body: small }, { signal: longSignal }),
-  "unary, deadline": (client) =>
-    ends(
-      client.unary({ delayMs: 5_000 }, { timeoutMs: 20, policy: { retry: false, hedge: false } }),
-      "DEADLINE_EXCEEDED",
-    ),
+  "unary, deadline": (client) => ends(client.unary({ delayMs: 5_000 }, { timeoutMs: 20 }), "DEADLINE_EXCEEDED"),
   "unary, cancelled": (client) =>
     ends(
       cancelled((signal) => client.unary({ delayMs: 5_000 }, { signal })),

@@ -1,5 +1,6 @@
 /** What the main process of the soak asks of its children (see commands.ts for the pipe), and what they say of themselves. */
 import { readdirSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
 import { nodeWorld } from "../src/world/node.ts";
 import { runtimeOf } from "../src/wire/transport/runtime.ts";
 
@@ -57,10 +58,15 @@ export interface SoakTally {
   readonly deeds: Readonly<Record<string, number>>;
   /** By deed and what came instead of what should: how often. */
   readonly surprises: Readonly<Record<string, number>>;
+  /** The same of calls that ended with UNAVAILABLE: on a machine that stands still now and then, servers look dead. */
+  readonly unavailable: Readonly<Record<string, number>>;
   /** What is not 0 after the end that should be. */
   readonly left: readonly string[];
   readonly sample: SoakSample;
 }
+
+// Collections age code that is seldom run until it is thrown away, and compiled again: megabytes that come and go with our own samples.
+setFlagsFromString("--no-flush-bytecode");
 
 /** Takes this process's figures. Needs `--expose-gc`. */
 export function takeSample(calls: number, open: number): SoakSample {

@@ -25,6 +25,8 @@ export interface SoakReport {
   readonly perSecond: number;
   readonly deeds: Readonly<Record<string, number>>;
   readonly surprises: Readonly<Record<string, number>>;
+  /** The same of calls that ended with UNAVAILABLE, of which one in a thousand may. */
+  readonly unavailable: Readonly<Record<string, number>>;
   readonly left: readonly string[];
   readonly busyCpus: number;
   readonly passed: boolean;
@@ -44,6 +46,8 @@ type Figure = (typeof figures)[number];
 const rssFactor = 5;
 /** Of counts one in so many calls: a thing that is forgotten with each visit of a client is ten times as much. */
 const countPerCallMax = 1 / 1_000;
+/** A process that stands still for seconds looks dead to others. */
+const unavailableShareMax = 1 / 1_000;
 
 /** @param left what should be 0 and is not. */
 export function soakReport(
@@ -55,6 +59,8 @@ export function soakReport(
   const growths = series.flatMap((one) => figures.map((figure) => growthOf(one, figure, options.bytesPerCallMax)));
   const surprises = merged(tallies.map((tally) => tally.surprises));
   const { calls, seconds, cpuMs } = spent(series);
+  const unavailable = merged(tallies.map((tally) => tally.unavailable));
+  const isServed = Object.values(unavailable).reduce((sum, count) => sum + count, 0) <= unavailableShareMax * calls;
   const isGrown = growths.some(({ isOver, isBlind }) => isOver || isBlind);
   return {
     growths,
@@ -63,9 +69,10 @@ export function soakReport(
     perSecond: calls / seconds,
     deeds: merged(tallies.map((tally) => tally.deeds)),
     surprises,
+    unavailable,
     left,
     busyCpus: cpuMs / (seconds * 1_000),
-    passed: !isGrown && left.length === 0 && Object.keys(surprises).length === 0,
+    passed: !isGrown && isServed && left.length === 0 && Object.keys(surprises).length === 0,
     method: {
       ...options,
       slope:
@@ -134,7 +141,9 @@ export function describeSoak(report: SoakReport): string {
       .join(" ")
       .trimEnd();
   });
-  const surprises = Object.entries(report.surprises).map(([kind, count]) => `${count} x ${kind}`);
+  const surprises = Object.entries({ ...report.surprises, ...report.unavailable }).map(
+    ([kind, count]) => `${count} x ${kind}`,
+  );
   const rate = `${report.calls} calls, ${report.refused} of all refused, ${report.perSecond.toFixed(0)} a second, ${report.busyCpus.toFixed(2)} CPUs busy`;
   return [
     `process   figure             first        last   growth`,

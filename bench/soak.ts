@@ -16,6 +16,9 @@ import { describeSoak, type SoakReport, soakReport, type SoakSeries } from "./so
 /** So many samples, and no closer than this: a full collection stops its process for a while. */
 const samplesMax = 150;
 const sampleGapMsMin = 250;
+/** The warm-up is over when so large a share of the calls due in it was handled, and lasts this many times as long at the most. */
+const warmCallsShare = 0.8;
+const warmUpFactorMax = 3;
 
 export async function runSoak(options: SoakOptions, progress: (line: string) => void): Promise<SoakReport> {
   const { files, remove } = await makeTlsFiles();
@@ -49,13 +52,19 @@ export async function runSoak(options: SoakOptions, progress: (line: string) => 
 type Sampled = Child<{ sample(): Promise<SoakSample> }>;
 
 async function watch(
-  { minutes, warmUpSeconds }: SoakOptions,
+  { minutes, warmUpSeconds, perSecond }: SoakOptions,
   children: readonly Sampled[],
   progress: (line: string) => void,
 ): Promise<readonly SoakSeries[]> {
+  const [server] = children;
+  if (server === undefined) throw new RangeError("there is nothing to watch");
   const samples = children.map((): SoakSample[] => []);
   const gapMs = Math.max(sampleGapMsMin, (minutes * 60_000) / samplesMax);
   await sleep(warmUpSeconds * 1_000);
+  // Code warms up by calls: where the machine was too busy for them it takes longer.
+  const warmCalls = warmCallsShare * perSecond * warmUpSeconds;
+  const untilMs = performance.now() + (warmUpFactorMax - 1) * warmUpSeconds * 1_000;
+  while ((await server.ask.sample()).calls < warmCalls && performance.now() < untilMs) await sleep(1_000);
   const beganAtMs = performance.now();
   let toldAtMs = beganAtMs;
   while (performance.now() - beganAtMs < minutes * 60_000) {
