@@ -33,7 +33,10 @@ export const programs: Readonly<Record<string, { readonly file: string; readonly
   },
   once: { file: "./once.ts", what: "claim and finish at the dedup stores, in memory and in a file" },
   overload: { file: "./overload.ts", what: "more calls than a server can do, with real processes" },
-  "once-chaos": { file: "../test/once/main.ts", what: "once calls under SIGKILL and cut connections, with real processes" },
+  "once-chaos": {
+    file: "../test/once/main.ts",
+    what: "once calls under SIGKILL and cut connections, with real processes",
+  },
   pick: { file: "./pick.ts", what: "one choice of a balancer, at 10 to 10,000 peers" },
   policy: { file: "./policy.ts", what: "protect() against cockatiel and opossum" },
   rolling: { file: "./rolling.ts", what: "five servers restarted one after the other under load, with real processes" },
