@@ -10,6 +10,6 @@ export interface Peer {
   readonly address: string;
   readonly zone: string | undefined;
   readonly version: string | undefined;
-  /** Names proven by mutual TLS: SPIFFE or DNS. Empty without it. */
+  /** Names proven by mutual TLS: SPIFFE or DNS, or `CN=name` of a certificate without either. Empty without it. */
   readonly identities: readonly string[];
 }

@@ -42,7 +42,7 @@ export interface TlsFacts {
   readonly protocol: string;
   /** The negotiated ALPN protocol, or undefined if none was. */
   readonly alpn: string | undefined;
-  /** Names in the peer's verified certificate (URI and DNS subject alternative names); empty without one. */
+  /** Names in the peer's verified certificate: URI and DNS subject alternative names, or `CN=name` if it has none; empty without a certificate. */
   readonly identities: readonly string[];
 }
 

@@ -164,6 +164,17 @@ describe("TLS", () => {
     server.socket.destroy();
   });
 
+  it("knows a client by its common name where its certificate has no other", async () => {
+    const old = makeCertificates({ clientNames: [] });
+    const side = await listen({
+      tls: { cert: old.serverCertPem, key: old.serverKeyPem, clientCa: old.caPem, clientCert: "require" },
+    });
+    const tls = { ca: old.caPem, cert: old.clientCertPem, key: old.clientKeyPem, serverName: undefined };
+    const client = connect(side.address, tls);
+    assert.deepEqual((await side.accepted()).socket.tls?.identities, ["CN=nobody"]);
+    client.socket.destroy();
+  });
+
   it("lets a client without a certificate in where one is requested, but none with a false one", async () => {
     const side = await listen({ tls: { ...mutual, clientCert: "request" } });
     const anonymous = connect(side.address, clientTls);

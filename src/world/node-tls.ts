@@ -3,6 +3,7 @@
  * section 9.2), the peer's certificate always verified, ALPN by RFC 7301. Sessions are not resumed by clients, so no
  * session ever crosses from one server name to another.
  */
+import type { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import {
   type ConnectionOptions,
@@ -57,7 +58,7 @@ export function tlsFactsOf(stream: TLSSocket): TlsFacts {
   return {
     protocol: stream.getProtocol() ?? "unknown",
     alpn: typeof stream.alpnProtocol === "string" && stream.alpnProtocol !== "" ? stream.alpnProtocol : undefined,
-    identities: stream.authorized ? certificateNames(stream.getPeerX509Certificate()?.subjectAltName) : [],
+    identities: stream.authorized ? namesIn(stream.getPeerX509Certificate()) : [],
   };
 }
 
@@ -75,4 +76,13 @@ function contextOf(tls: ClientTlsOptions): SecureContext {
   });
   contexts.set(tls, context);
   return context;
+}
+
+/** What a verified certificate proves; one without a name of today is known by its subject's common name, as it was before there were others. */
+function namesIn(certificate: X509Certificate | undefined): readonly string[] {
+  if (certificate === undefined) return [];
+  const names = certificateNames(certificate.subjectAltName);
+  if (names.length > 0) return names;
+  const common: unknown = certificate.toLegacyObject().subject?.CN;
+  return typeof common === "string" && common !== "" ? [`CN=${common}`] : [];
 }
