@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { seededRandom } from "../src/world/seeded-random.ts";
-import { slopeOf } from "./slope.ts";
+import { slopeOf, without } from "./slope.ts";
 
 const xs = Array.from({ length: 100 }, (_, index) => index * 10);
 
@@ -35,6 +35,14 @@ describe("a slope", () => {
       }
       assert.ok(missed <= 24, `${missed} of 200 outside at ${keeps}`);
     }
+  });
+
+  it("is the same beside another figure that grows meanwhile, once that is taken out of both", () => {
+    const beside = noise(7, 0.9).map((value, i) => value + i / 50);
+    const ys = xs.map((x, i) => 0.01 * x + 5 * (beside[i] ?? 0));
+    assert.ok(slopeOf(xs, ys).perUnit > 0.015);
+    assert.ok(Math.abs(slopeOf(without(beside, xs), without(beside, ys)).perUnit - 0.01) < 1e-9);
+    assert.deepEqual(without([1, 1, 1], [1, 2, 3]), [1, 2, 3]);
   });
 
   it("is none of fewer than three points, or of points at one place", () => {

@@ -35,6 +35,14 @@ export function slopeOf(xs: readonly number[], ys: readonly number[]): Slope {
   return { perUnit, within: 2 * Math.sqrt(squares / (worth - 2) / varianceX) };
 }
 
+/** What a figure has beyond its own dependence on another one, which moves it without being growth (Frisch and Waugh, Econometrica 1, 1933). */
+export function without(beside: readonly number[], values: readonly number[]): readonly number[] {
+  const { perUnit } = slopeOf(beside, values);
+  if (Number.isNaN(perUnit)) return values;
+  const middle = mean(beside);
+  return values.map((value, i) => value - perUnit * ((beside[i] ?? 0) - middle));
+}
+
 function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

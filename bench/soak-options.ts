@@ -19,7 +19,7 @@ export const soakUsage = `usage: npm run soak -- [flags]
   --minutes N             measured, after the warm-up, 0.05..1440 (5)
   --warm-up-seconds N     before the first sample that counts, 1..3600 (90)
   --per-second N          calls started a second, 10..5000 (300)
-  --bytes-per-call-max N  the heap may grow by so much, 1..1000000 (20)
+  --bytes-per-call-max N  the heap may grow by so much, 1..1000000 (20); the other gates are scaled with it
   --json                  one JSON object on stdout instead of a table`;
 
 /** Throws UsageError on anything it does not know. */

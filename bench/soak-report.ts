@@ -1,7 +1,7 @@
 /** What a soak found: how fast each figure of each process grew, what should be 0 at the end and is not, and whether that is good enough. */
 import type { SoakSample, SoakTally } from "./soak-commands.ts";
 import type { SoakOptions } from "./soak-options.ts";
-import { type Slope, slopeOf } from "./slope.ts";
+import { type Slope, slopeOf, without } from "./slope.ts";
 
 /** A figure that must not grow. */
 export interface Growth extends Slope {
@@ -44,8 +44,8 @@ type Figure = (typeof figures)[number];
 
 /** Resident memory moves by pages and arenas, not by objects. */
 const rssFactor = 5;
-/** Of counts one in so many calls: a thing that is forgotten with each visit of a client is ten times as much. */
-const countPerCallMax = 1 / 1_000;
+/** Of counts one in a thousand calls where the heap has 20 bytes: a thing that is forgotten with each visit of a client is ten times as much. */
+const countPerByteMax = 1 / 20_000;
 /** A process that stands still for seconds looks dead to others. */
 const unavailableShareMax = 1 / 1_000;
 
@@ -87,9 +87,19 @@ function growthOf({ process: name, samples }: SoakSeries, figure: Figure, bytesP
   const values = samples.map((sample) => sample[figure]).filter((value) => !Number.isNaN(value));
   const isBytes = figure === "heapBytes" || figure === "rssBytes";
   const max =
-    figure === "heapBytes" ? bytesPerCallMax : figure === "rssBytes" ? rssFactor * bytesPerCallMax : countPerCallMax;
+    figure === "heapBytes"
+      ? bytesPerCallMax
+      : figure === "rssBytes"
+        ? rssFactor * bytesPerCallMax
+        : countPerByteMax * bytesPerCallMax;
   const known = values.length === calls.length;
-  const slope = known ? slopeOf(calls, values) : { perUnit: 0, within: 0 };
+  // A call that is open takes kilobytes, and a machine that stands still now and then has many of them.
+  const open = samples.map((sample) => sample.open);
+  const slope = !known
+    ? { perUnit: 0, within: 0 }
+    : figure === "heapBytes"
+      ? slopeOf(without(open, calls), without(open, values))
+      : slopeOf(calls, values);
   return {
     process: name,
     figure,
