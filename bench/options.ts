@@ -28,7 +28,10 @@ export const scenarioNames: readonly ScenarioName[] = [
 export const programs: Readonly<Record<string, { readonly file: string; readonly what: string }>> = {
   codec: { file: "./codec.ts", what: "the compiled message codec against protobuf-es" },
   once: { file: "./once.ts", what: "claim and finish at the dedup stores, in memory and in a file" },
-  "once-chaos": { file: "../test/once/main.ts", what: "once calls under SIGKILL and cut connections, with real processes" },
+  "once-chaos": {
+    file: "../test/once/main.ts",
+    what: "once calls under SIGKILL and cut connections, with real processes",
+  },
   pick: { file: "./pick.ts", what: "one choice of a balancer, at 10 to 10,000 peers" },
   policy: { file: "./policy.ts", what: "protect() against cockatiel and opossum" },
   rolling: { file: "./rolling.ts", what: "five servers restarted one after the other under load, with real processes" },
