@@ -727,14 +727,15 @@ export abstract class ClientCall extends CallBase implements AttemptOwner, Scope
     if (attempt.reached !== "no" && retryAfterMs !== undefined && retryAfterMs >= 0) return retryAfterMs;
     const rule = attempt.fault === "attempt-timeout" ? this.policy.timeoutBackoff : this.policy.failureBackoff;
     const backoffMs = backoffDelayMs(rule, this.#repeats, this.#delayMs, this.channel.runtime.world.random.float());
+    // Admission asks this call to wait, not the peer's others: it is the call that does.
+    const isAsked = attempt.reason === "ADMISSION_REFUSED" && retryAfterMs !== undefined;
+    const backMs = isAsked ? Math.max(backoffMs, retryAfterMs) : backoffMs;
     // The others may turn out to be full: then too it does not go back at once.
-    this.#backAtMs = nowMs + backoffMs;
+    this.#backAtMs = nowMs + backMs;
     if (!isBack && (attempt.reached === "no" || !isOverload(code, retryAfterMs))) return 0;
     this.#delayMs = backoffMs;
     this.#repeats += 1;
-    // Admission asks this call to wait, not the peer's others: it is the call that does.
-    if (attempt.reason === "ADMISSION_REFUSED" && retryAfterMs !== undefined) return Math.max(backoffMs, retryAfterMs);
-    return backoffMs;
+    return backMs;
   }
 
   /** What is to follow a failed attempt, as far as the switches let it. */

@@ -69,9 +69,10 @@ describe("behind interceptors", () => {
     const other = pair.client.unary({ body: Buffer.from("x") }, { idempotencyKey: "other" });
     await began.opened;
     full.open();
-    await call;
+    assert.equal(textOf(await call), "");
     release.open();
-    await other;
+    assert.equal(textOf(await other), "x");
+    assert.equal(pair.server.status().dedup?.counts.entries, 2);
   });
 
   it("a repeat attaches while the first runs, and its caller's end does not stop the handler", async () => {

@@ -10,8 +10,8 @@ import { aborted, gate, turns } from "../../test/calls/gate.ts";
 import { OnceProbe, onceHandlers, onceServer, seenJournal, startOnce } from "../../test/calls/kept-calls.ts";
 import { manualWorld } from "../../test/calls/manual-world.ts";
 import { callIdText, mintCallId } from "../call/ids.ts";
-import { Probe } from "../../test/peers/gen/holdfast/interop/v1/probe_pb.js";
 import { probeRequest, rawCall } from "../../test/calls/raw-once.ts";
+import { Probe } from "../../test/simulation/probe-cluster.ts";
 
 const body = (text: string): Uint8Array => Buffer.from(text);
 const key = (idempotencyKey: string): { readonly idempotencyKey: string } => ({ idempotencyKey });

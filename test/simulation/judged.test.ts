@@ -102,6 +102,26 @@ const cases: Readonly<Record<string, { readonly bad: (scene: Scene) => void; rea
       bad: (scene) => scene.ran(scene.ended({ effect: "once" }), 2),
       good: (scene) => scene.ran(scene.ended({ effect: "idempotent" }), 2),
     },
+    "keeps-answers": {
+      bad: (scene) => {
+        scene.plan = { ...plan, servers: { ...plan.servers, journal: "memory" } };
+        scene.ran(scene.ended(), 2);
+      },
+      good: (scene) => {
+        scene.plan = { ...plan, servers: { ...plan.servers, journal: "memory" } };
+        // A process started anew has another memory.
+        const call = scene.ended();
+        for (const boot of [1, 2]) scene.history.executed(call, { host: "shop/0", boot, beganAtMs: 1100 });
+        scene.ran(scene.ended({ kind: "bidi" }), 2);
+      },
+    },
+    "answers-were-run": {
+      bad: (scene) => scene.ended({ effect: "once" }),
+      good: (scene) => {
+        scene.ran(scene.call({ effect: "once" }), 1);
+        scene.ended({ effect: "once", outcome: "ABORTED" });
+      },
+    },
     "runs-within-attempts": {
       bad: (scene) => scene.ran(scene.ended(), 4),
       good: (scene) => scene.ran(scene.ended(), 3),
