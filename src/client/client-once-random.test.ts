@@ -58,7 +58,7 @@ for (const [name, peers] of kinds) {
   for (const count of [1, 2, 5]) {
     it(`no once call is done twice, and each that succeeded was done: ${name}, ${count} peers`, async () => {
       let saved = 0;
-      for (let seed = 1; seed <= 4; seed++) {
+      for (let seed = 9; seed <= 13; seed++) {
         const { ended, effects, saved: ofSeed } = await play(count, peers(), seed);
         saved += ofSeed;
         assert.equal(ended.size, CALLS);

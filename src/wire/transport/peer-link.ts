@@ -234,13 +234,14 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
     if (this.state === "connecting") this.runtime.wheel.cancel(this);
     this.connections.push(connection);
     this.state = "ready";
-    other?.destroy("another connection was made first");
     this.#owner.connectionOpened(connection);
     if (replaced !== undefined && this.#remove(replaced)) {
       this.#draining.add(replaced);
       replaced.drain();
     }
     this.#owner.linkReady(this);
+    // Not before the owner knows of this one: it hears of the other's end, and may start calls.
+    other?.destroy("another connection was made first");
   }
 
   connectionHasRoom(connection: ClientConnection): void {
