@@ -65,7 +65,7 @@ for (const size of [2, 3, 5, 50]) {
           assert.deepEqual(await callNowAndThen(fleet, 8, 6_000), []);
           cluster.inject(gone("shop/0"));
           assert.deepEqual(await callNowAndThen(fleet, 20, 6_000), [], `seed ${seed}`);
-          assert.ok(fleet.slowestMs < 150, `seed ${seed}: a call took ${fleet.slowestMs} ms`);
+          assert.ok(fleet.slowestMs < 500, `seed ${seed}: a call took ${fleet.slowestMs} ms`);
         }
       });
     }

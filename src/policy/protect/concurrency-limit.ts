@@ -225,13 +225,14 @@ export class ConcurrencyLimit {
   metUnknown(running: number): void {
     if (!this.isAdaptive) return;
     this.cold = COLD_SAMPLES;
+    this.coldUntilMs = Number.POSITIVE_INFINITY;
     this.coldMax = Math.max(COLD_MAX, UNKNOWN_FACTOR * running);
     this.setLimit(Math.min(this.limit, Math.max(LIMIT_START, UNKNOWN_FACTOR * running)));
   }
 
   /** The limit holds a call back: where no bottleneck was met, it may grow before there is an answer. Whether it did. */
   growsBlind(nowMs: number): boolean {
-    if (this.cold > 0 && this.limit >= COLD_MAX && this.coldUntilMs === Number.POSITIVE_INFINITY) {
+    if (this.cold > 0 && this.limit >= this.coldMax && this.coldUntilMs === Number.POSITIVE_INFINITY) {
       this.coldUntilMs = nowMs + COLD_MS;
     }
     if (nowMs < this.blindDueMs) return false;

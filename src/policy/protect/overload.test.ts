@@ -243,41 +243,47 @@ describe("fairness over capacity", () => {
   }
 
   // Its calls cannot be taken back once they run: until some have ended the others wait, and the oldest of them are refused.
-  for (const [name, calmMs, seed] of [
-    ["that begins to flood", 3_000, 5],
-    ["that begins to flood", 3_000, 6],
-    ["that floods a server from its start", 0, 5],
-    ["that floods a server from its start", 0, 6],
+  for (const [name, calmMs] of [
+    ["that begins to flood", 3_000],
+    ["that floods a server from its start", 0],
   ] as const) {
-    it(`a hog ${name}, with calls that take ten times as long, leaves others most of what they ask, seed ${seed}`, () => {
-      const slow = new HandlerFigures();
-      const fast = new HandlerFigures();
-      const principals = new Principals();
-      const random = seededRandom(seed);
-      const server = new PooledServer({
-        random,
-        workers: 10,
-        serviceMs: (call) => exponential(random, call.handlerFigures === slow ? 100 : 10),
-      });
-      let offered = 0;
-      let answered = 0;
-      server.onEnd = (call) => {
-        if (call.sentAtMs < calmMs + 2_000 || call.principal.key === "hog") return;
-        offered += 1;
-        if (isAnswered(call)) answered += 1;
-      };
-      const make = (sentAtMs: number): ModelCall => {
-        const isHog = random.float() < (sentAtMs < calmMs ? 0.06 : 0.7);
-        const principal = principals.of(isHog ? "hog" : `p${random.uint32() % 5}`);
-        return new ModelCall({
-          sentAtMs,
-          figures: isHog ? slow : fast,
-          principal,
-          deadlineMs: sentAtMs + 1_000,
-        });
-      };
-      server.play(poisson(random, calmMs + 8_000, (nowMs) => (nowMs < calmMs ? 0.32 : 1), make));
-      assert.ok(answered / offered > 0.75, `others ${answered} of ${offered}`);
+    it(`a hog ${name}, with calls that take ten times as long, leaves others most of what they ask`, () => {
+      const shares = Array.from({ length: 12 }, (_, seed) => leftByHog(calmMs, seed + 1));
+      const text = shares.map((share) => share.toFixed(2)).join(" ");
+      assert.ok(shares.reduce((sum, share) => sum + share, 0) / shares.length > 0.75, text);
+      assert.ok(Math.min(...shares) > 0.6, text);
     });
   }
 });
+
+/** Which share of what others ask for is answered beside a hog whose calls take ten times as long. */
+function leftByHog(calmMs: number, seed: number): number {
+  const slow = new HandlerFigures();
+  const fast = new HandlerFigures();
+  const principals = new Principals();
+  const random = seededRandom(seed);
+  const server = new PooledServer({
+    random,
+    workers: 10,
+    serviceMs: (call) => exponential(random, call.handlerFigures === slow ? 100 : 10),
+  });
+  let offered = 0;
+  let answered = 0;
+  server.onEnd = (call) => {
+    if (call.sentAtMs < calmMs + 2_000 || call.principal.key === "hog") return;
+    offered += 1;
+    if (isAnswered(call)) answered += 1;
+  };
+  const make = (sentAtMs: number): ModelCall => {
+    const isHog = random.float() < (sentAtMs < calmMs ? 0.06 : 0.7);
+    const principal = principals.of(isHog ? "hog" : `p${random.uint32() % 5}`);
+    return new ModelCall({
+      sentAtMs,
+      figures: isHog ? slow : fast,
+      principal,
+      deadlineMs: sentAtMs + 1_000,
+    });
+  };
+  server.play(poisson(random, calmMs + 8_000, (nowMs) => (nowMs < calmMs ? 0.32 : 1), make));
+  return answered / offered;
+}
