@@ -19,7 +19,7 @@ export const soakUsage = `usage: npm run soak -- [flags]
   --minutes N             measured, after the warm-up, 0.05..1440 (5)
   --warm-up-seconds N     before the first sample that counts, 1..3600 (90)
   --per-second N          calls started a second, 10..5000 (300)
-  --bytes-per-call-max N  the heap may grow by so much, 1..1000000 (20); the other gates are scaled with it
+  --bytes-per-call-max N  the heap may grow by so much, 1..1000000 (40); the other gates are scaled with it
   --json                  one JSON object on stdout instead of a table`;
 
 /** Throws UsageError on anything it does not know. */
@@ -31,7 +31,7 @@ export function parseSoakOptions(args: readonly string[]): SoakOptions {
     minutes: numberOf("minutes", values.minutes ?? "5", 0.05, 1_440, false),
     warmUpSeconds: numberOf("warm-up-seconds", values["warm-up-seconds"] ?? "90", 1, 3_600, false),
     perSecond: numberOf("per-second", values["per-second"] ?? "300", 10, 5_000, true),
-    bytesPerCallMax: numberOf("bytes-per-call-max", values["bytes-per-call-max"] ?? "20", 1, 1_000_000, false),
+    bytesPerCallMax: numberOf("bytes-per-call-max", values["bytes-per-call-max"] ?? "40", 1, 1_000_000, false),
     plantedBytes: numberOf("planted-bytes", values["planted-bytes"] ?? "0", 0, 1_000_000, true),
   };
 }

@@ -12,7 +12,7 @@ export interface Growth extends Slope {
   readonly last: number;
   /** A slope is over it if it is with its confidence, so that noise alone fails nothing. */
   readonly max: number;
-  /** Of a figure that is as noisy as this nothing can be said: a leak of five times the limit would not be seen. */
+  /** Of a figure that is as noisy as this nothing can be said: a leak of two and a half times the limit would not be seen. */
   readonly isBlind: boolean;
   readonly isOver: boolean;
 }
@@ -44,7 +44,7 @@ type Figure = (typeof figures)[number];
 
 /** Resident memory moves by pages and arenas, not by objects. */
 const rssFactor = 5;
-/** Of counts one in a thousand calls where the heap has 20 bytes: a thing that is forgotten with each visit of a client is ten times as much. */
+/** Of counts one in a thousand calls for each 20 bytes of the heap: a thing that is forgotten with each visit of a client is ten times as much. */
 const countPerByteMax = 1 / 20_000;
 /** A process that stands still for seconds looks dead to others. */
 const unavailableShareMax = 1 / 1_000;
@@ -109,7 +109,7 @@ function growthOf({ process: name, samples }: SoakSeries, figure: Figure, bytesP
     first: values[0] ?? Number.NaN,
     last: values.at(-1) ?? Number.NaN,
     max,
-    isBlind: figure === "heapBytes" && !(slope.within < 4 * max),
+    isBlind: figure === "heapBytes" && !(slope.within < 1.5 * max),
     isOver: slope.perUnit - slope.within > max,
   };
 }

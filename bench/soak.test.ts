@@ -33,9 +33,9 @@ const tally = {
 };
 
 describe("the options of the soak", () => {
-  it("are five minutes and 20 bytes a call where nothing is said", () => {
+  it("are five minutes and 40 bytes a call where nothing is said", () => {
     assert.equal(options.minutes, 5);
-    assert.equal(options.bytesPerCallMax, 20);
+    assert.equal(options.bytesPerCallMax, 40);
     assert.equal(options.plantedBytes, 0);
   });
 

@@ -3,8 +3,8 @@
  * many end badly: deadlines, cancels, errors, defects, abandoned and broken streams, clients that come and go, connections that break
  * or grow old. What a process holds after a full collection must not grow with its calls, and at the end nothing may be open.
  *
- * A leak of 100 bytes a call is found in five minutes: the gate is 20 bytes a call beyond two standard errors, and a run in which these are more than
- * 80 is failed as too noisy. Exit 0 passed, 1 failed, 2 usage.
+ * A leak of 100 bytes a call is found in five minutes: the gate is 40 bytes a call beyond two standard errors, and a run in which these are more than
+ * 60 is failed as too noisy. Exit 0 passed, 1 failed, 2 usage.
  */
 import { makeTlsFiles } from "./certificates.ts";
 import { type Child, startChild } from "./commands.ts";
