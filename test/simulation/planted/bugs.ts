@@ -100,7 +100,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     what: "a peer whose dial failed is not dialled again",
     file: "src/wire/transport/peer-link.ts",
     find: 'if (this.state === "backoff") this.#dialNow();',
-    replace: "",
+    replace: 'if (this.state === "backoff") void 0;',
     expects: ["converges", "ends-in-time"],
   },
   {
