@@ -399,28 +399,32 @@ export class Admission {
   private pump(nowMs: number): void {
     if (this.isPumping) return;
     this.isPumping = true;
-    this.look(nowMs);
-    if (this.capacity.isOver) this.dropOld(nowMs);
-    const { queue } = this;
-    while (queue.length > 0) {
-      if (this.running >= this.limit.permits && !this.limit.growsBlind(nowMs)) {
-        this.blocker = "permit";
-        break;
+    // What throws is not to end all waiting for good.
+    try {
+      this.look(nowMs);
+      if (this.capacity.isOver) this.dropOld(nowMs);
+      const { queue } = this;
+      while (queue.length > 0) {
+        if (this.running >= this.limit.permits && !this.limit.growsBlind(nowMs)) {
+          this.blocker = "permit";
+          break;
+        }
+        if (this.spentMs > 0 && this.spentMs + this.costMs / 2 > this.turnBudgetMs) {
+          this.blocker = "turn";
+          this.isTurnDue = true;
+          break;
+        }
+        const call = this.best(nowMs);
+        if (call === undefined) break;
+        queue.remove(call);
+        this.countBegun(call, nowMs);
+        this.run(call, nowMs);
+        call.admitted(nowMs);
       }
-      if (this.spentMs > 0 && this.spentMs + this.costMs / 2 > this.turnBudgetMs) {
-        this.blocker = "turn";
-        this.isTurnDue = true;
-        break;
-      }
-      const call = this.best(nowMs);
-      if (call === undefined) break;
-      queue.remove(call);
-      this.countBegun(call, nowMs);
-      this.run(call, nowMs);
-      call.admitted(nowMs);
+      if (queue.length === 0) this.capacity.calm(this.targetMs(), nowMs);
+    } finally {
+      this.isPumping = false;
     }
-    if (queue.length === 0) this.capacity.calm(this.targetMs(), nowMs);
-    this.isPumping = false;
   }
 
   /** The call that begins next, of the best priority that waits. Those that it meets whose time is over are refused. */
