@@ -237,7 +237,8 @@ export class ServerCore implements ServerConnectionOwner {
       return refuse(exchange, "UNIMPLEMENTED", `the encoding "${unknownEncoding}" is not known here`);
     }
     if (badName !== "") return refuse(exchange, "INTERNAL", `metadata "${badName}" is no base64`);
-    if (this.overdueCalls >= OVERDUE_CALLS_MAX) {
+    // Health and the others run no handler of the application: they answer when it is stuck.
+    if (this.overdueCalls >= OVERDUE_CALLS_MAX && !route.isBuiltIn) {
       return this.#refuseOverload(exchange, route, priority, "overdue", isRepeat || store !== undefined);
     }
     if (this.#isShed(exchange, route, priority, isRepeat || store !== undefined)) return;
