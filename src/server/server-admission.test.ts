@@ -366,8 +366,8 @@ describe("a loop that is late", () => {
     const { address } = await server.listen(0);
     await using busy = await rawClient(address);
     await using other = await rawClient(address);
-    const open = Array.from({ length: 5 }, () => busy.request("/bench.v1.Bench/PlaceOrder", EMPTY));
-    await until(() => handled === 5);
+    const open = [busy, busy, busy, busy, busy, other].map((raw) => raw.request("/bench.v1.Bench/PlaceOrder", EMPTY));
+    await until(() => handled === 6);
     await late(150);
     const codes = await Promise.all([busy, other].map((raw) => raw.request("/bench.v1.Bench/Add", EMPTY)));
     assert.deepEqual(
@@ -375,6 +375,28 @@ describe("a loop that is late", () => {
       ["8", "0"],
     );
     assert.deepEqual(server.status().calls.refused, { share: 1 });
+    hold.open();
+    await Promise.all(open);
+  });
+
+  it("takes no connection without calls for one that has a share, nor one whose calls have ended", async () => {
+    const { world, late } = lateWorld();
+    const hold = gate();
+    let handled = 0;
+    await using server = benchServer({ placeOrder: async () => ((handled += 1), await hold.opened, {}) }, { world });
+    const { address } = await server.listen(0);
+    await using one = await rawClient(address);
+    await using other = await rawClient(address);
+    await using idle = await rawClient(address);
+    await using _ = await rawClient(address);
+    await idle.request("/bench.v1.Bench/Add", EMPTY);
+    const open = [one, one, other, other].map((raw) => raw.request("/bench.v1.Bench/PlaceOrder", EMPTY));
+    await until(() => handled === 4 && server.status().connections === 4);
+    await late(150);
+    for (const raw of [one, other]) {
+      assert.equal(saidOf(await raw.request("/bench.v1.Bench/Add", EMPTY))["grpc-status"], "0");
+    }
+    assert.deepEqual(server.status().calls.refused, {});
     hold.open();
     await Promise.all(open);
   });
