@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Interceptor, RpcError } from "holdfast";
 import { createCluster } from "holdfast/testing";
-import { all, Bench, benchServer } from "../../test/calls/bench-service.ts";
+import { all, Bench, benchServer, startPair } from "../../test/calls/bench-service.ts";
 import { assertFails } from "../../test/calls/failure.ts";
 import { gate, turns } from "../../test/calls/gate.ts";
 import { manualWorld } from "../../test/calls/manual-world.ts";
@@ -400,6 +400,28 @@ describe("a loop that is late", () => {
     hold.open();
     await Promise.all(open);
   });
+});
+
+describe("a server that was not asked for a method before", () => {
+  for (const name of ["is fresh", "has answered others"] as const) {
+    it(`and ${name} refuses none of 200 calls of 2 s that come at once`, async () => {
+      const world = manualWorld();
+      const hold = gate();
+      await using pair = await startPair(
+        { placeOrder: async () => (await hold.opened, {}) },
+        { isInProcess: true, server: { world }, client: { world, policy } },
+      );
+      if (name === "has answered others") for (let i = 0; i < 300; i++) await pair.client.add({});
+      const calls = Promise.all(Array.from({ length: 200 }, () => pair.client.placeOrder({}, { timeoutMs: 30_000 })));
+      for (let ms = 0; ms < 2_000; ms += 10) {
+        await turns(1);
+        world.advance(10);
+      }
+      hold.open();
+      await world.settle(calls);
+      assert.deepEqual(pair.server.status().calls.refused, {});
+    });
+  }
 });
 
 describe("permits", () => {
