@@ -93,9 +93,12 @@ export class AdmissionGate extends WheelEntry {
   /** It needs its permit or its place in the queue no more. `isSample`: it took the time of its handler, until `endedMs` (NaN: now). */
   leave(call: AdmissionCall, isSample: boolean, endedMs: number): void {
     const { admission } = this;
-    if (call.admissionState !== RUNNING) admission.withdraw(call);
-    else admission.ended(call, endedMs >= 0 ? endedMs : this.#runtime.world.clock.monotonicMs(), isSample);
-    this.#look();
+    try {
+      if (call.admissionState !== RUNNING) admission.withdraw(call);
+      else admission.ended(call, endedMs >= 0 ? endedMs : this.#runtime.world.clock.monotonicMs(), isSample);
+    } finally {
+      this.#look();
+    }
   }
 
   expired(nowMs: number): void {
@@ -110,8 +113,12 @@ export class AdmissionGate extends WheelEntry {
 
   #turn(nowMs: number): void {
     this.admission.hour = Math.floor(this.#runtime.world.clock.wallMs() / HOUR_MS);
-    this.admission.drainTurn(nowMs);
-    this.#look();
+    // Those that wait behind a call whose begin throws are looked at again all the same.
+    try {
+      this.admission.drainTurn(nowMs);
+    } finally {
+      this.#look();
+    }
   }
 
   /** What it waits for: the next turn, or a time. */

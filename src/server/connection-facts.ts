@@ -36,6 +36,8 @@ export class ConnectionFacts {
    * certificate of our authority. From elsewhere nothing is believed that would be to the caller's advantage.
    */
   readonly isTrusted: boolean;
+  /** Calls whose handler has not ended. */
+  open: number;
   /** Calls that came, and those that ended well and otherwise. */
   started: number;
   succeeded: number;
@@ -52,6 +54,7 @@ export class ConnectionFacts {
     this.certified = id === undefined ? undefined : Object.freeze({ id });
     this.isTrusted = door.isLocal || !door.isTls || id !== undefined;
     this.admitted = undefined;
+    this.open = 0;
     this.started = 0;
     this.succeeded = 0;
     this.failed = 0;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Interceptor, RpcError } from "holdfast";
 import { createCluster } from "holdfast/testing";
-import { all, Bench, benchServer } from "../../test/calls/bench-service.ts";
+import { all, Bench, benchServer, startPair } from "../../test/calls/bench-service.ts";
 import { assertFails } from "../../test/calls/failure.ts";
 import { gate, turns } from "../../test/calls/gate.ts";
 import { manualWorld } from "../../test/calls/manual-world.ts";
@@ -366,8 +366,8 @@ describe("a loop that is late", () => {
     const { address } = await server.listen(0);
     await using busy = await rawClient(address);
     await using other = await rawClient(address);
-    const open = Array.from({ length: 5 }, () => busy.request("/bench.v1.Bench/PlaceOrder", EMPTY));
-    await until(() => handled === 5);
+    const open = [busy, busy, busy, busy, busy, other].map((raw) => raw.request("/bench.v1.Bench/PlaceOrder", EMPTY));
+    await until(() => handled === 6);
     await late(150);
     const codes = await Promise.all([busy, other].map((raw) => raw.request("/bench.v1.Bench/Add", EMPTY)));
     assert.deepEqual(
@@ -378,6 +378,50 @@ describe("a loop that is late", () => {
     hold.open();
     await Promise.all(open);
   });
+
+  it("takes no connection without calls for one that has a share, nor one whose calls have ended", async () => {
+    const { world, late } = lateWorld();
+    const hold = gate();
+    let handled = 0;
+    await using server = benchServer({ placeOrder: async () => ((handled += 1), await hold.opened, {}) }, { world });
+    const { address } = await server.listen(0);
+    await using one = await rawClient(address);
+    await using other = await rawClient(address);
+    await using idle = await rawClient(address);
+    await using _ = await rawClient(address);
+    await idle.request("/bench.v1.Bench/Add", EMPTY);
+    const open = [one, one, other, other].map((raw) => raw.request("/bench.v1.Bench/PlaceOrder", EMPTY));
+    await until(() => handled === 4 && server.status().connections === 4);
+    await late(150);
+    for (const raw of [one, other]) {
+      assert.equal(saidOf(await raw.request("/bench.v1.Bench/Add", EMPTY))["grpc-status"], "0");
+    }
+    assert.deepEqual(server.status().calls.refused, {});
+    hold.open();
+    await Promise.all(open);
+  });
+});
+
+describe("a server that was not asked for a method before", () => {
+  for (const name of ["is fresh", "has answered others"] as const) {
+    it(`and ${name} refuses none of 200 calls of 2 s that come at once`, async () => {
+      const world = manualWorld();
+      const hold = gate();
+      await using pair = await startPair(
+        { placeOrder: async () => (await hold.opened, {}) },
+        { isInProcess: true, server: { world }, client: { world, policy } },
+      );
+      if (name === "has answered others") for (let i = 0; i < 300; i++) await pair.client.add({});
+      const calls = Promise.all(Array.from({ length: 200 }, () => pair.client.placeOrder({}, { timeoutMs: 30_000 })));
+      for (let ms = 0; ms < 2_000; ms += 10) {
+        await turns(1);
+        world.advance(10);
+      }
+      hold.open();
+      await world.settle(calls);
+      assert.deepEqual(pair.server.status().calls.refused, {});
+    });
+  }
 });
 
 describe("permits", () => {

@@ -146,7 +146,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
 
   /** Starts the clock, and the handler if it reads a stream. */
   begin(timeoutMs: number, hasEnded: boolean): void {
-    this.core.callBegan();
+    this.core.callBegan(this);
     if (timeoutMs !== Infinity) {
       this.deadlineMs = this.arrivedMs + timeoutMs;
       this.reserveMs = RESERVE_MS;
@@ -604,7 +604,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     if (this.isReleased) return;
     this.isReleased = true;
     this.exchange.release();
-    this.core.callEnded();
+    this.core.callEnded(this);
   }
 
   #answer(status: Status | undefined): void {

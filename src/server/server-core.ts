@@ -90,6 +90,8 @@ export class ServerCore implements ServerConnectionOwner {
   readonly connections: Set<ServerConnection>;
   /** Calls whose handler has not ended. */
   openCalls: number;
+  /** Connections that have any of them. */
+  #busyConnections: number;
   finishedCalls: number;
   /** When the last call came to its end. */
   recordedAtMs: number;
@@ -123,6 +125,7 @@ export class ServerCore implements ServerConnectionOwner {
     this.#isTrustEnough = options.critical === undefined;
     this.connections = new Set();
     this.openCalls = 0;
+    this.#busyConnections = 0;
     this.finishedCalls = 0;
     this.recordedAtMs = Number.NaN;
     this.endsAtMs = Number.NaN;
@@ -237,7 +240,8 @@ export class ServerCore implements ServerConnectionOwner {
       return refuse(exchange, "UNIMPLEMENTED", `the encoding "${unknownEncoding}" is not known here`);
     }
     if (badName !== "") return refuse(exchange, "INTERNAL", `metadata "${badName}" is no base64`);
-    if (this.overdueCalls >= OVERDUE_CALLS_MAX) {
+    // Health and the others run no handler of the application: they answer when it is stuck.
+    if (this.overdueCalls >= OVERDUE_CALLS_MAX && !route.isBuiltIn) {
       return this.#refuseOverload(exchange, route, priority, "overdue", isRepeat || store !== undefined);
     }
     if (this.#isShed(exchange, route, priority, isRepeat || store !== undefined)) return;
@@ -310,12 +314,14 @@ export class ServerCore implements ServerConnectionOwner {
     this.#checkIdle();
   }
 
-  callBegan(): void {
+  callBegan(call: ServerCall): void {
     this.openCalls += 1;
+    if ((call.exchange.connection.facts as ConnectionFacts).open++ === 0) this.#busyConnections += 1;
     this.gate?.wanted();
   }
-  callEnded(): void {
+  callEnded(call: ServerCall): void {
     this.openCalls -= 1;
+    if (--(call.exchange.connection.facts as ConnectionFacts).open === 0) this.#busyConnections -= 1;
     this.finishedCalls += 1;
   }
   /** A reply stream's headers are to go at the end of this turn, with what the handler sets until then. */
@@ -372,10 +378,9 @@ export class ServerCore implements ServerConnectionOwner {
   #isShed(exchange: ServerExchange, route: Route, given: string | undefined, isRepeat: boolean): boolean {
     const { gate } = this;
     if (gate === undefined || route.isBuiltIn || !gate.isLate) return false;
-    const { connection } = exchange;
-    const isTrusted = (connection.facts as ConnectionFacts).isTrusted;
+    const { isTrusted, open } = exchange.connection.facts as ConnectionFacts;
     const rank: PriorityRank = given === "sheddable" ? 2 : given === "critical" && isTrusted ? 0 : 1;
-    const why = gate.sheds(rank, connection.callCount - 1, this.openCalls, this.connections.size);
+    const why = gate.sheds(rank, open, this.openCalls, this.#busyConnections);
     if (why === undefined) return false;
     this.#refuseOverload(exchange, route, given, why, isRepeat);
     return true;

@@ -5,6 +5,8 @@ import { all, type BenchClient, type BenchHandlers, startPair } from "../../test
 import { assertFails } from "../../test/calls/failure.ts";
 import { gate, turns } from "../../test/calls/gate.ts";
 import { type ManualWorld, manualWorld } from "../../test/calls/manual-world.ts";
+import { createClient } from "../client/create-client.ts";
+import { Health, HealthCheckResponse_ServingStatus } from "../schema/gen/grpc/health/v1/health_pb.ts";
 
 describe("handlers that outlive their deadlines", () => {
   it("by far are counted, and a thousand of them let the server refuse new calls until one has ended", async () => {
@@ -39,6 +41,10 @@ describe("handlers that outlive their deadlines", () => {
     assert.match(error.text, /too many handlers have outlived their deadlines/);
     assert.deepEqual([error.reached, error.reason], ["no", "ADMISSION_REFUSED"]);
     assert.ok((error.retryAfterMs ?? -1) >= 0, "it may come again");
+    const health = createClient(Health, pair.server, { world, policy: {} });
+    const { status } = await world.settle(health.check({ service: "" }));
+    assert.equal(status, HealthCheckResponse_ServingStatus.SERVING, "built-ins are not refused for the handlers");
+    await health.$close({ timeoutMs: 0 });
     const { overdue, open, refused } = pair.server.status().calls;
     assert.deepEqual([overdue, open, Object.keys(refused)], [1_000, 0, ["overdue"]]);
     release.open();

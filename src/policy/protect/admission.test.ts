@@ -137,6 +137,18 @@ describe("calls that wait for a permit", () => {
     assert.deepEqual(calls[2].heard, []);
   });
 
+  it("begin though the begin of one before them threw", () => {
+    const { admission, figures, first } = full();
+    const [thrower, other] = [new Call(figures), new Call(figures)];
+    thrower.onAdmitted = () => {
+      throw new Error("in its begin");
+    };
+    for (const call of [thrower, other]) assert.equal(admission.offer(call, 1), QUEUED);
+    assert.throws(() => admission.ended(first, 2, true), /in its begin/);
+    admission.ended(thrower, 3, false);
+    assert.deepEqual(other.heard, ["admitted"]);
+  });
+
   it("critical ones go before normal ones, those before sheddable ones", () => {
     const { admission, figures, first } = full();
     const ranks = [2, 1, 0] as const;

@@ -17,7 +17,7 @@
  * begin is timed once in sixteen calls, and for the rest no clock is read.
  *
  * Over capacity is what CoDel (Nichols and Jacobson 2012) calls so: the oldest call has waited longer than a target for a whole interval.
- * A burst is none of that: it waits, first come first served. While it lasts, for each priority that lacks capacity
+ * A burst is none of that: it waits, first come first served; nor is what waits behind methods that nobody knows yet. While it lasts, for each priority that lacks capacity
  * - the newest begins first (Facebook's adaptive LIFO, "Fail at Scale", 2015): the old have the least time left;
  * - who has waited too long is refused. The more calls come for each that begins the sooner that is, for then there is always a newer one;
  * - among the newest the one begins whose principal has had the least of late, and who holds more than its share waits no more;
@@ -152,6 +152,8 @@ export class Admission {
   /** Calls that run with a permit, and those that need none. */
   private running: number;
   private short: number;
+  /** Calls of unknown methods that run with a permit. */
+  private unknown: number;
   /** Principals that hold a call. */
   private holders: number;
   /** What the heavy handlers of this turn have cost. */
@@ -182,6 +184,7 @@ export class Admission {
     this.turnBudgetMs = turnBudgetMs;
     this.running = 0;
     this.short = 0;
+    this.unknown = 0;
     this.holders = 0;
     this.spentMs = -0;
     this.blocker = "permit";
@@ -261,6 +264,11 @@ export class Admission {
       return;
     }
     this.running = running - 1;
+    if (figures.isUnknown) {
+      figures.unknown -= 1;
+      this.unknown -= 1;
+      if (figures.learns(isSample)) this.unknown -= figures.unknown;
+    }
     this.leaves(call.principal);
     if (isSample) {
       const isHeldBack = this.heldBack || (this.queue.length > 0 && this.blocker === "permit");
@@ -289,6 +297,7 @@ export class Admission {
   /** When {@link drainTurn} must be called though nothing arrives or ends; Infinity for never. Read it after every call of the methods above. */
   get nextDueMs(): number {
     if (this.queue.length === 0) return Number.POSITIVE_INFINITY;
+    if (this.isLearning()) return this.limit.blindDueMs;
     const dueMs = this.capacity.isOver
       ? this.ageDueMs()
       : this.capacity.lookDueMs(this.queue.oldestAtMs(), this.targetMs());
@@ -338,6 +347,10 @@ export class Admission {
     call.admittedAtMs = nowMs;
     figures.began(nowMs);
     call.runningThen = ++this.running;
+    if (figures.isUnknown) {
+      figures.unknown += 1;
+      this.unknown += 1;
+    }
     this.admittedCount += 1;
     if (figures.costMs >= HEAVY_MS) {
       this.spentMs += figures.costMs;
@@ -399,28 +412,32 @@ export class Admission {
   private pump(nowMs: number): void {
     if (this.isPumping) return;
     this.isPumping = true;
-    this.look(nowMs);
-    if (this.capacity.isOver) this.dropOld(nowMs);
-    const { queue } = this;
-    while (queue.length > 0) {
-      if (this.running >= this.limit.permits && !this.limit.growsBlind(nowMs)) {
-        this.blocker = "permit";
-        break;
+    // What throws is not to end all waiting for good.
+    try {
+      this.look(nowMs);
+      if (this.capacity.isOver) this.dropOld(nowMs);
+      const { queue } = this;
+      while (queue.length > 0) {
+        if (this.running >= this.limit.permits && !this.limit.growsBlind(nowMs)) {
+          this.blocker = "permit";
+          break;
+        }
+        if (this.spentMs > 0 && this.spentMs + this.costMs / 2 > this.turnBudgetMs) {
+          this.blocker = "turn";
+          this.isTurnDue = true;
+          break;
+        }
+        const call = this.best(nowMs);
+        if (call === undefined) break;
+        queue.remove(call);
+        this.countBegun(call, nowMs);
+        this.run(call, nowMs);
+        call.admitted(nowMs);
       }
-      if (this.spentMs > 0 && this.spentMs + this.costMs / 2 > this.turnBudgetMs) {
-        this.blocker = "turn";
-        this.isTurnDue = true;
-        break;
-      }
-      const call = this.best(nowMs);
-      if (call === undefined) break;
-      queue.remove(call);
-      this.countBegun(call, nowMs);
-      this.run(call, nowMs);
-      call.admitted(nowMs);
+      if (queue.length === 0) this.capacity.calm(this.targetMs(), nowMs);
+    } finally {
+      this.isPumping = false;
     }
-    if (queue.length === 0) this.capacity.calm(this.targetMs(), nowMs);
-    this.isPumping = false;
   }
 
   /** The call that begins next, of the best priority that waits. Those that it meets whose time is over are refused. */
@@ -509,7 +526,17 @@ export class Admission {
 
   /** Decides whether the server is over its capacity. */
   private look(nowMs: number): void {
+    if (this.isLearning()) return;
     if (this.capacity.look(this.queue.oldestAtMs(), this.targetMs(), nowMs)) this.threshold.reset(nowMs);
+  }
+
+  /**
+   * Calls wait for a permit behind handlers of which most are of methods whose time nobody knows, so the limit is not learned from them. That none of these ends says
+   * nothing, however long it takes: the wait is no sign that the server is over its capacity, and only the queue's length and deadlines bound it.
+   */
+  private isLearning(): boolean {
+    if (this.blocker !== "permit" || this.capacity.isOver || !this.limit.isAdaptive) return false;
+    return this.unknown * 2 > this.running;
   }
 
   /** Those of light principals grow as old as may be: what makes others old early is not theirs. So do the last few, for a permit that is given back. */

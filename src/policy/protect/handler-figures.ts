@@ -19,6 +19,10 @@ const BATCHES_FIRST = 4;
 const RISE_MS = 20_000;
 /** A batch is faster than the base if its mean and so many standard errors are: of some hundred batches one is two and a half of them too fast by chance. */
 const ERRORS = 3;
+/** A method is known once so many of its calls have ended; one that says nothing of what the handler takes counts as a sixteenth. */
+const KNOWN_ENDS = 8;
+const KNOWN_BY_SAMPLE = 1;
+const KNOWN_BY_END = 1 / 16;
 /** The best of late is the tenth percentile of at most so many samples, none older than this. */
 const RECENT = 32;
 export const FRESH_MS = 10_000;
@@ -64,6 +68,11 @@ export class HandlerFigures {
   isShort: boolean;
   /** A call of it has come. */
   isMet: boolean;
+  /** What its calls take is not known: too few have ended since the first came. */
+  isUnknown: boolean;
+  /** While it is: calls that run with a permit. */
+  unknown: number;
+  private knownEnds: number;
   private slowSinceMs: number;
   private longUntilMs: number;
   private beganAtMs: number;
@@ -87,6 +96,9 @@ export class HandlerFigures {
     this.running = 0;
     this.isShort = false;
     this.isMet = false;
+    this.isUnknown = true;
+    this.unknown = 0;
+    this.knownEnds = -0;
     this.slowSinceMs = Number.POSITIVE_INFINITY;
     this.longUntilMs = Number.NEGATIVE_INFINITY;
     this.beganAtMs = Number.NEGATIVE_INFINITY;
@@ -124,6 +136,14 @@ export class HandlerFigures {
   /** Whether one may be tried that seems to have too little time: none runs, and none has begun for 100 ms. */
   mayTry(nowMs: number): boolean {
     return this.running === 0 && nowMs - this.beganAtMs >= TRY_EVERY_MS;
+  }
+
+  /** A call ended that had a permit: one is known by what it took, or, streams and calls that nobody waits for, after very many. True: it is known from now on. */
+  learns(isSample: boolean): boolean {
+    if (!this.isUnknown) return false;
+    this.knownEnds += isSample ? KNOWN_BY_SAMPLE : KNOWN_BY_END;
+    this.isUnknown = this.knownEnds < KNOWN_ENDS;
+    return !this.isUnknown;
   }
 
   /** A call of it waits for a permit. One that was found long stays so for a while: that it takes little now is the permits' doing. */
