@@ -37,6 +37,8 @@ export class Execution implements AdmissionCall {
   #step: number;
   /** It could not go on at once. */
   hasWaited: boolean;
+  /** Its handler was called; told behind interceptors only. */
+  hasRun: boolean;
   /** How long its handler keeps the loop is to be measured. */
   isTimed: boolean;
   // Admission's own.
@@ -54,6 +56,7 @@ export class Execution implements AdmissionCall {
     this.#owner = owner;
     this.#step = LOOK_UP;
     this.hasWaited = false;
+    this.hasRun = false;
     this.isTimed = false;
     this.admissionState = OUTSIDE;
     this.queuePrevious = undefined;

@@ -69,6 +69,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   #hasRequest: boolean;
   /** The run of the handler, or what stands before it; undefined where nothing does. */
   #execution: Execution | undefined;
+  /** Behind interceptors: the runs that have passed what stands before the handler, and have not ended. */
+  #innerRuns: Set<Execution> | undefined;
   #isRunning: boolean;
   #hasHandlerEnded: boolean;
   /** The handler behind interceptors that have given up on it still runs: so many times. */
@@ -110,6 +112,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.#isIdentified = false;
     this.#hasRequest = false;
     this.#execution = undefined;
+    this.#innerRuns = undefined;
     this.#isRunning = false;
     this.#hasHandlerEnded = false;
     this.#heldBy = 0;
@@ -250,6 +253,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
       this.isOverdue = true;
       this.core.callOverdue();
       this.#execution?.ended(false, Number.NaN);
+      if (this.#innerRuns !== undefined) for (const run of this.#innerRuns) run.ended(false, Number.NaN);
       this.#release();
     }
     if (!this.isCancelled && this.deadlineMs !== Infinity) this.#arm(this.deadlineMs);
@@ -552,6 +556,17 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     return this.hasWords ? mintedMsOf(this) : undefined;
   }
 
+  /** A run behind interceptors holds its permit from now on. */
+  innerPassed(run: Execution): void {
+    this.#innerRuns ??= new Set();
+    this.#innerRuns.add(run);
+  }
+
+  /** It has given everything back. */
+  innerEnded(run: Execution): void {
+    this.#innerRuns?.delete(run);
+  }
+
   /** The call may be over before this has settled, but its handler has not ended before. */
   hold(work: PromiseLike<unknown>): void {
     const letGo = (): void => {
@@ -617,6 +632,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   #settle(code: CodeOrOk, error: RpcError | undefined): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
+    if (this.#innerRuns !== undefined) this.#abandonUnrun(this.#innerRuns);
     this.core.record(this, code, error);
     const listener = this.#onDone;
     if (listener === undefined) return;
@@ -625,6 +641,15 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     const outcomeError =
       code === "OK" ? undefined : (error ?? failure({ code, text: "the call was ended by the server" }));
     listener({ code, error: outcomeError, trailer: metadataFromPairs(this.trailerPairs ?? []), tookMs });
+  }
+
+  /** The handler of a call that is over is not called any more, though what it waits for (a schema, say) may never settle. */
+  #abandonUnrun(runs: Set<Execution>): void {
+    for (const run of runs) {
+      if (run.hasRun) continue;
+      runs.delete(run);
+      run.abandon();
+    }
   }
 
   #writable(): Promise<void> {
