@@ -85,6 +85,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   #onDone: ((outcome: Outcome) => void) | undefined;
   /** Its outcome is known, and was told. */
   #isSettled: boolean;
+  /** Its caller has left, and its handler goes on for a repeat. */
+  #isDetached: boolean;
 
   constructor(core: ServerCore, exchange: ServerExchange, route: Route, arrivedMs: number) {
     super(core.runtime.world.clock);
@@ -124,6 +126,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.#onWritable = undefined;
     this.#onDone = undefined;
     this.#isSettled = false;
+    this.#isDetached = false;
   }
 
   get requestCodec(): MessageCodec {
@@ -205,6 +208,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.exchange.inbox?.fail(error, true);
     if (this.runningEntry !== undefined && this.hasRun) {
       // Its caller may be back with a repeat, which gets the answer: it is not told to stop before its time.
+      this.#isDetached = true;
+      this.core.callDetached(this);
       this.#wakeWriter();
       this.#arm(Math.min(this.deadlineMs, this.core.runtime.world.clock.monotonicMs() + OVERDUE_MS));
       return;
@@ -256,7 +261,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
       if (this.#innerRuns !== undefined) for (const run of this.#innerRuns) run.ended(false, Number.NaN);
       this.#release();
     }
-    if (!this.isCancelled && this.deadlineMs !== Infinity) this.#arm(this.deadlineMs);
+    if (this.isCancelled) this.#noLongerDetached();
+    else if (this.deadlineMs !== Infinity) this.#arm(this.deadlineMs);
   }
 
   /** Cuts the call when its server closes, or its connection. */
@@ -269,6 +275,11 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.exchange.inbox?.fail(error, true);
     this.cancel(error);
     this.#letRun();
+  }
+
+  /** The server was closed while the handler went on for a repeat, which cannot come here any more. */
+  cutDetached(): void {
+    this.cancel(failure({ code: "UNAVAILABLE", text: "the server was closed", reason: "SERVER_DRAINING" }));
   }
 
   setHeader(name: string, value: string | Uint8Array): void {
@@ -613,6 +624,13 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     if (this.#timer !== undefined) this.core.runtime.wheel.cancel(this.#timer);
     if (this.isOverdue) this.core.callNoLongerOverdue();
     this.#release();
+    this.#noLongerDetached();
+  }
+
+  #noLongerDetached(): void {
+    if (!this.#isDetached) return;
+    this.#isDetached = false;
+    this.core.callNoLongerDetached(this);
   }
 
   #release(): void {
