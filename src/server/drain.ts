@@ -96,7 +96,7 @@ export class Drain {
     await this.#propagate(this.#deregister());
     const goAwayMs = this.#nowMs();
     await this.#goAway();
-    await this.#wait(this.#times.timeoutMs - (this.#nowMs() - goAwayMs), this.#idle());
+    await this.#waitForIdle(this.#times.timeoutMs - (this.#nowMs() - goAwayMs));
     const unsent = unsentCalls(this.#core);
     const released = releasedCalls(this.#core);
     const cut = this.#cutRest(unsent);
@@ -154,8 +154,11 @@ export class Drain {
     await Promise.all(doors.map(({ listener }) => listener.close()));
   }
 
-  #idle(): Promise<void> {
-    return new Promise((resolve) => this.#core.onIdle(resolve));
+  async #waitForIdle(ms: number): Promise<void> {
+    // Doors and connections are gone while a handler goes on for a repeat: nothing else need keep the process alive.
+    const hold = this.#world.timers.hold();
+    await this.#wait(ms, new Promise<void>((resolve) => this.#core.onIdle(resolve)));
+    hold.cancel();
   }
 
   /** What was cut has not been counted as finished: its handlers are only told now. */

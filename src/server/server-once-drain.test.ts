@@ -2,7 +2,9 @@
  * A drain, and once calls whose callers have left: their handlers go on for a repeat.
  */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { describe, it } from "node:test";
+import { promisify } from "node:util";
 import type { Interceptor } from "holdfast";
 import { assertFails } from "../../test/calls/failure.ts";
 import { aborted, gate, turns } from "../../test/calls/gate.ts";
@@ -114,5 +116,22 @@ describe("a drain, of a once handler whose caller has left,", () => {
       await turns(20);
       assert.deepEqual(drain.report?.cut, []);
     }
+  });
+
+  it("keeps its process alive, though nothing else does", async () => {
+    const program = `
+      import { gate, turns } from "./test/calls/gate.ts";
+      import { startOnce } from "./test/calls/kept-calls.ts";
+      const began = gate();
+      const pair = await startOnce({ unary: () => (began.open(), new Promise(() => {})) });
+      pair.client.unary({}, { idempotencyKey: "k" }).catch(() => {});
+      await began.opened;
+      await pair.client.$close({ timeoutMs: 0 });
+      while (pair.server.status().connections > 0) await turns(1);
+      console.log((await pair.server.close({ timeoutMs: 50 })).cut.length);
+    `;
+    const node = ["--conditions=holdfast-source", "--input-type=module-typescript", "-e", program];
+    const { stdout } = await promisify(execFile)(process.execPath, node, { timeout: 25_000 });
+    assert.equal(stdout, "1\n");
   });
 });
