@@ -33,7 +33,13 @@ interface RigOptions {
 function rigOf({ times, hooks, isPortShared = false }: RigOptions = {}): Rig {
   const world = manualWorld();
   const told: string[] = [];
-  const core: DrainedCore = { connections: new Set(), finishedCalls: 0, unanswered: () => [], onIdle: () => {} };
+  const core: DrainedCore = {
+    connections: new Set(),
+    detachedCalls: new Set(),
+    finishedCalls: 0,
+    unanswered: () => [],
+    onIdle: () => {},
+  };
   const close = async (): Promise<void> => void told.push("door closed");
   const door: Door = { listener: { address: { kind: "tcp", host: "x", port: 1 }, close }, isPortShared };
   const drain = new Drain(

@@ -42,7 +42,7 @@ const DEREGISTER_MS = 5_000;
 const SAID_MS = 2_000;
 
 /** What a drain needs of a server. */
-export type DrainedCore = Pick<ServerCore, "connections" | "finishedCalls" | "unanswered" | "onIdle">;
+export type DrainedCore = Pick<ServerCore, "connections" | "detachedCalls" | "finishedCalls" | "unanswered" | "onIdle">;
 
 export class Drain {
   readonly #world: World;
@@ -90,15 +90,19 @@ export class Drain {
     const startMs = this.#nowMs();
     const finishedBefore = this.#core.finishedCalls;
     const unsentBefore = new Set(unsentCalls(this.#core));
+    const releasedBefore = new Set(releasedCalls(this.#core));
     this.#hooks.told("started", undefined);
     this.#hooks.healthChanged("DRAINING");
     await this.#propagate(this.#deregister());
     const goAwayMs = this.#nowMs();
     await this.#goAway();
-    await this.#wait(this.#times.timeoutMs - (this.#nowMs() - goAwayMs), this.#idle());
+    await this.#waitForIdle(this.#times.timeoutMs - (this.#nowMs() - goAwayMs));
     const unsent = unsentCalls(this.#core);
+    const released = releasedCalls(this.#core);
     const cut = this.#cutRest(unsent);
-    const lostAfterEnd = unsent.filter((call) => !unsentBefore.has(call)).length;
+    const lostAfterEnd =
+      unsent.filter((call) => !unsentBefore.has(call)).length +
+      released.filter((call) => !releasedBefore.has(call)).length;
     const finished = this.#core.finishedCalls - finishedBefore - lostAfterEnd;
     this.isOver = true;
     for (const connection of [...this.#core.connections]) connection.finish("the server was closed");
@@ -150,19 +154,24 @@ export class Drain {
     await Promise.all(doors.map(({ listener }) => listener.close()));
   }
 
-  #idle(): Promise<void> {
-    return new Promise((resolve) => this.#core.onIdle(resolve));
+  async #waitForIdle(ms: number): Promise<void> {
+    // Doors and connections are gone while a handler goes on for a repeat: nothing else need keep the process alive.
+    const hold = this.#world.timers.hold();
+    await this.#wait(ms, new Promise<void>((resolve) => this.#core.onIdle(resolve)));
+    hold.cancel();
   }
 
   /** What was cut has not been counted as finished: its handlers are only told now. */
   #cutRest(unsent: readonly ServerCall[]): CutCall[] {
     const nowMs = this.#nowMs();
     const unanswered = this.#core.unanswered();
+    const detached = [...this.#core.detachedCalls];
     const cut = [
-      ...unanswered.map((call) => cutCall(call, nowMs, false)),
+      ...[...unanswered, ...detached].map((call) => cutCall(call, nowMs, false)),
       ...unsent.map((call) => cutCall(call, nowMs, true)),
     ];
     for (const call of unanswered) call.cut();
+    for (const call of detached) call.cutDetached();
     return cut;
   }
 }
@@ -173,6 +182,11 @@ function unsentCalls(core: DrainedCore): ServerCall[] {
     .flatMap((connection) => connection.unsent())
     .map(({ owner }) => owner)
     .filter((owner): owner is ServerCall => owner instanceof ServerCall);
+}
+
+/** Calls whose slots were taken back, and count as finished, though their handlers go on for a repeat. */
+function releasedCalls(core: DrainedCore): ServerCall[] {
+  return [...core.detachedCalls].filter((call) => call.isReleased);
 }
 
 function cutCall(call: ServerCall, nowMs: number, hasHandlerEnded: boolean): CutCall {

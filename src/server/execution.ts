@@ -1,6 +1,7 @@
 /**
  * One run of a handler: what stands before it, and what is given back after it. A call whose answer is kept already, or that runs
- * elsewhere in this process, takes no permit; what is refused has recorded nothing.
+ * elsewhere in this process, takes no permit; what is refused leaves no record. Why the record is made before the request is decoded:
+ * docs/decisions/dedup-order.md.
  *
  * A repeat looks for its answer before it asks for a permit: refusing it would say that the answer is not there. So does an interceptor that
  * calls `next` again. A first attempt has nothing to look for, so it asks for the permit first, and overload costs the store no write.
@@ -37,6 +38,8 @@ export class Execution implements AdmissionCall {
   #step: number;
   /** It could not go on at once. */
   hasWaited: boolean;
+  /** Its handler was called; told behind interceptors only. */
+  hasRun: boolean;
   /** How long its handler keeps the loop is to be measured. */
   isTimed: boolean;
   // Admission's own.
@@ -54,6 +57,7 @@ export class Execution implements AdmissionCall {
     this.#owner = owner;
     this.#step = LOOK_UP;
     this.hasWaited = false;
+    this.hasRun = false;
     this.isTimed = false;
     this.admissionState = OUTSIDE;
     this.queuePrevious = undefined;

@@ -51,6 +51,8 @@ async function runHandler(
   let hasRun = false;
   let inner: ChangedCall | undefined;
   try {
+    if (call.isOver) throw RpcError.from(call.cancelReason);
+    if (execution !== undefined) call.innerPassed(execution);
     const requests =
       route.validate === undefined ? intercepted.requests() : validated(intercepted.requests(), route.validate);
     const input = route.isRequestStream ? requests : await first(requests);
@@ -60,6 +62,7 @@ async function runHandler(
     const scope = inner ?? call;
     hasRun = true;
     call.hasRun = true;
+    if (execution !== undefined) execution.hasRun = true;
     call.innerEntry = execution?.entry;
     const result = runIn(scope, call, input);
     if (route.isRequestStream) execution?.begun();
@@ -79,8 +82,11 @@ async function runHandler(
     return new StreamReply(replies, call.headerMetadata, done, []);
   } finally {
     if (!isStreaming) inner?.end();
-    if (!hasRun) execution?.abandon();
-    else if (route.isReplyStream) execution?.begun();
+    if (execution !== undefined && (!hasRun || route.isReplyStream)) {
+      if (hasRun) execution.begun();
+      else execution.abandon();
+      call.innerEnded(execution);
+    }
   }
 }
 

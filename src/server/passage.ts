@@ -76,6 +76,7 @@ export async function endExecution(call: ServerCall, execution: Execution, work:
     return await (entry === undefined ? work : keptOutcome(call, entry, work));
   } finally {
     execution.ended(true, Number.NaN);
+    call.innerEnded(execution);
     if (entry !== undefined && call.innerEntry === entry) call.innerEntry = undefined;
   }
 }

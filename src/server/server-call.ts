@@ -69,6 +69,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   #hasRequest: boolean;
   /** The run of the handler, or what stands before it; undefined where nothing does. */
   #execution: Execution | undefined;
+  /** Behind interceptors: the runs that have passed what stands before the handler, and have not ended. */
+  #innerRuns: Set<Execution> | undefined;
   #isRunning: boolean;
   #hasHandlerEnded: boolean;
   /** The handler behind interceptors that have given up on it still runs: so many times. */
@@ -83,6 +85,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   #onDone: ((outcome: Outcome) => void) | undefined;
   /** Its outcome is known, and was told. */
   #isSettled: boolean;
+  /** Its caller has left, and its handler goes on for a repeat. */
+  #isDetached: boolean;
 
   constructor(core: ServerCore, exchange: ServerExchange, route: Route, arrivedMs: number) {
     super(core.runtime.world.clock);
@@ -110,6 +114,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.#isIdentified = false;
     this.#hasRequest = false;
     this.#execution = undefined;
+    this.#innerRuns = undefined;
     this.#isRunning = false;
     this.#hasHandlerEnded = false;
     this.#heldBy = 0;
@@ -121,6 +126,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.#onWritable = undefined;
     this.#onDone = undefined;
     this.#isSettled = false;
+    this.#isDetached = false;
   }
 
   get requestCodec(): MessageCodec {
@@ -202,6 +208,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.exchange.inbox?.fail(error, true);
     if (this.runningEntry !== undefined && this.hasRun) {
       // Its caller may be back with a repeat, which gets the answer: it is not told to stop before its time.
+      this.#isDetached = true;
+      this.core.callDetached(this);
       this.#wakeWriter();
       this.#arm(Math.min(this.deadlineMs, this.core.runtime.world.clock.monotonicMs() + OVERDUE_MS));
       return;
@@ -250,9 +258,11 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
       this.isOverdue = true;
       this.core.callOverdue();
       this.#execution?.ended(false, Number.NaN);
+      if (this.#innerRuns !== undefined) for (const run of this.#innerRuns) run.ended(false, Number.NaN);
       this.#release();
     }
-    if (!this.isCancelled && this.deadlineMs !== Infinity) this.#arm(this.deadlineMs);
+    if (this.isCancelled) this.#noLongerDetached();
+    else if (this.deadlineMs !== Infinity) this.#arm(this.deadlineMs);
   }
 
   /** Cuts the call when its server closes, or its connection. */
@@ -265,6 +275,11 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.exchange.inbox?.fail(error, true);
     this.cancel(error);
     this.#letRun();
+  }
+
+  /** The server was closed while the handler went on for a repeat, which cannot come here any more. */
+  cutDetached(): void {
+    this.cancel(failure({ code: "UNAVAILABLE", text: "the server was closed", reason: "SERVER_DRAINING" }));
   }
 
   setHeader(name: string, value: string | Uint8Array): void {
@@ -552,6 +567,17 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     return this.hasWords ? mintedMsOf(this) : undefined;
   }
 
+  /** A run behind interceptors holds its permit from now on. */
+  innerPassed(run: Execution): void {
+    this.#innerRuns ??= new Set();
+    this.#innerRuns.add(run);
+  }
+
+  /** It has given everything back. */
+  innerEnded(run: Execution): void {
+    this.#innerRuns?.delete(run);
+  }
+
   /** The call may be over before this has settled, but its handler has not ended before. */
   hold(work: PromiseLike<unknown>): void {
     const letGo = (): void => {
@@ -598,6 +624,13 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     if (this.#timer !== undefined) this.core.runtime.wheel.cancel(this.#timer);
     if (this.isOverdue) this.core.callNoLongerOverdue();
     this.#release();
+    this.#noLongerDetached();
+  }
+
+  #noLongerDetached(): void {
+    if (!this.#isDetached) return;
+    this.#isDetached = false;
+    this.core.callNoLongerDetached(this);
   }
 
   #release(): void {
@@ -617,6 +650,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   #settle(code: CodeOrOk, error: RpcError | undefined): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
+    if (this.#innerRuns !== undefined) this.#abandonUnrun(this.#innerRuns);
     this.core.record(this, code, error);
     const listener = this.#onDone;
     if (listener === undefined) return;
@@ -625,6 +659,15 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     const outcomeError =
       code === "OK" ? undefined : (error ?? failure({ code, text: "the call was ended by the server" }));
     listener({ code, error: outcomeError, trailer: metadataFromPairs(this.trailerPairs ?? []), tookMs });
+  }
+
+  /** The handler of a call that is over is not called any more, though what it waits for (a schema, say) may never settle. */
+  #abandonUnrun(runs: Set<Execution>): void {
+    for (const run of runs) {
+      if (run.hasRun) continue;
+      runs.delete(run);
+      run.abandon();
+    }
   }
 
   #writable(): Promise<void> {

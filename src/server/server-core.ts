@@ -88,6 +88,8 @@ export class ServerCore implements ServerConnectionOwner {
   /** Nothing more is asked of who says that a call is critical. */
   readonly #isTrustEnough: boolean;
   readonly connections: Set<ServerConnection>;
+  /** Kept calls whose callers have left, while their handlers go on for a repeat. */
+  readonly detachedCalls: Set<ServerCall>;
   /** Calls whose handler has not ended. */
   openCalls: number;
   /** Connections that have any of them. */
@@ -124,6 +126,7 @@ export class ServerCore implements ServerConnectionOwner {
     this.#canAuthenticate = options.authenticate !== undefined;
     this.#isTrustEnough = options.critical === undefined;
     this.connections = new Set();
+    this.detachedCalls = new Set();
     this.openCalls = 0;
     this.#busyConnections = 0;
     this.finishedCalls = 0;
@@ -340,6 +343,13 @@ export class ServerCore implements ServerConnectionOwner {
     }
     return found;
   }
+  callDetached(call: ServerCall): void {
+    this.detachedCalls.add(call);
+  }
+  /** Its handler has ended, or was told to and is not waited for any longer. */
+  callNoLongerDetached(call: ServerCall): void {
+    if (this.detachedCalls.delete(call)) this.#checkIdle();
+  }
   callOverdue(): void {
     this.overdueCalls += 1;
   }
@@ -347,7 +357,7 @@ export class ServerCore implements ServerConnectionOwner {
     this.overdueCalls -= 1;
   }
 
-  /** Tells once, when no connection is left. */
+  /** Tells once, when no connection is left, and no handler goes on for a repeat. */
   onIdle(listener: () => void): void {
     this.#onIdle = listener;
     this.#checkIdle();
@@ -454,7 +464,7 @@ export class ServerCore implements ServerConnectionOwner {
   }
 
   #checkIdle(): void {
-    if (this.#onIdle === undefined || this.connections.size > 0) return;
+    if (this.#onIdle === undefined || this.connections.size > 0 || this.detachedCalls.size > 0) return;
     const listener = this.#onIdle;
     this.#onIdle = undefined;
     listener();

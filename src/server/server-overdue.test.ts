@@ -5,8 +5,10 @@ import { all, type BenchClient, type BenchHandlers, startPair } from "../../test
 import { assertFails } from "../../test/calls/failure.ts";
 import { gate, turns } from "../../test/calls/gate.ts";
 import { type ManualWorld, manualWorld } from "../../test/calls/manual-world.ts";
+import { Bench, benchHandlers } from "../../test/calls/bench-service.ts";
 import { createClient } from "../client/create-client.ts";
 import { Health, HealthCheckResponse_ServingStatus } from "../schema/gen/grpc/health/v1/health_pb.ts";
+import { createServer, type ServiceOptions } from "./create-server.ts";
 
 describe("handlers that outlive their deadlines", () => {
   it("by far are counted, and a thousand of them let the server refuse new calls until one has ended", async () => {
@@ -175,5 +177,141 @@ describe("a handler that outlives its call", () => {
     assert.equal(isServed, false);
     release.open();
     await world.settle(second);
+  });
+});
+
+describe("the permits of calls that are over", () => {
+  const forever = (): Promise<never> => new Promise(() => {});
+  const plain: Interceptor = (next) => (call) => next(call);
+  /** Answers itself as soon as what it asked for has begun, which goes on. */
+  const racing =
+    (began: Promise<void>): Interceptor =>
+    (next) =>
+    async (call) => {
+      next(call).catch(() => {});
+      await began;
+      return call.reply([{ result: 9 }]);
+    };
+
+  interface Rig extends AsyncDisposable {
+    readonly world: ManualWorld;
+    readonly client: BenchClient;
+    running(): number;
+    queued(): number;
+  }
+  /** Two calls at once. */
+  async function serve(
+    handlers: Partial<BenchHandlers>,
+    interceptors: readonly Interceptor[],
+    validate: NonNullable<ServiceOptions<typeof Bench>["validate"]> = {},
+  ): Promise<Rig> {
+    const world = manualWorld();
+    const server = createServer({ world, interceptors, admission: { concurrencyMax: 2 }, drain: { signals: [] } });
+    server.service(Bench, { ...benchHandlers, ...handlers }, { validate });
+    const client = createClient(Bench, (await server.listen(0)).address, { world, policy: {} });
+    const figure = (name: "running" | "queued"): number => {
+      const { admission } = server.status();
+      assert.ok(admission !== undefined);
+      if (name === "running") return admission.running;
+      return Object.values(admission.queued).reduce((sum, count) => sum + count, 0);
+    };
+    return {
+      world,
+      client,
+      running: () => figure("running"),
+      queued: () => figure("queued"),
+      async [Symbol.asyncDispose]() {
+        await client.$close({ timeoutMs: 0 });
+        await server.close({ timeoutMs: 0 });
+      },
+    };
+  }
+
+  it("come back 5 s later from handlers that never end, with interceptors and without", async () => {
+    for (const interceptors of [[], [plain], [plain, plain]]) {
+      const began = [gate(), gate(), gate()];
+      await using rig = await serve({ add: ({ a }) => (began[a]?.open(), forever()) }, interceptors);
+      const calls = [1, 2].map((a) => assertFails(rig.client.add({ a }, { timeoutMs: 100 }), "DEADLINE_EXCEEDED"));
+      await began[1]?.opened;
+      await began[2]?.opened;
+      rig.world.advance(200);
+      await Promise.all(calls);
+      await turns(10);
+      assert.equal(rig.running(), 2, "they are in their grace");
+      rig.world.advance(5_200);
+      await turns(10);
+      assert.equal(rig.running(), 0, `${interceptors.length} interceptors`);
+      await rig.world.settle(rig.client.placeOrder({}, { timeoutMs: 5_000 }));
+    }
+  });
+
+  it("come back 5 s later from a handler whose interceptor has answered without it", async () => {
+    const began = gate();
+    await using rig = await serve({ add: () => (began.open(), forever()) }, [racing(began.opened)]);
+    assert.equal((await rig.client.add({}, { timeoutMs: 60_000 })).result, 9);
+    await turns(10);
+    assert.equal(rig.running(), 1);
+    rig.world.advance(5_200);
+    await turns(10);
+    assert.equal(rig.running(), 0);
+  });
+
+  it("come back once from a handler that ends after its grace", async () => {
+    for (const interceptors of [[], [plain]]) {
+      const [began, release] = [gate(), gate()];
+      const add = async (): Promise<{ result: number }> => {
+        began.open();
+        await release.opened;
+        return { result: 0 };
+      };
+      await using rig = await serve({ add }, interceptors);
+      const call = assertFails(rig.client.add({}, { timeoutMs: 100 }), "DEADLINE_EXCEEDED");
+      await began.opened;
+      rig.world.advance(200);
+      await call;
+      rig.world.advance(5_200);
+      await turns(10);
+      assert.equal(rig.running(), 0);
+      release.open();
+      await turns(10);
+      assert.equal(rig.running(), 0);
+    }
+  });
+
+  it("come back at once from a schema that never settles, with interceptors and without, and no handler runs late", async () => {
+    for (const interceptors of [[], [plain]]) {
+      const asked = [gate(), gate(), gate()];
+      const late = gate();
+      let handled = 0;
+      const validate = async ({ a }: { readonly a: number }): Promise<{ value: unknown }> => {
+        asked[a]?.open();
+        await late.opened;
+        return { value: undefined };
+      };
+      await using rig = await serve({ add: () => ({ result: (handled += 1) }) }, interceptors, {
+        add: { "~standard": { version: 1, vendor: "test", validate: validate as never } },
+      });
+      const calls = [1, 2].map((a) => assertFails(rig.client.add({ a }, { timeoutMs: 100 }), "DEADLINE_EXCEEDED"));
+      await asked[1]?.opened;
+      await asked[2]?.opened;
+      assert.equal(rig.running(), 2);
+      rig.world.advance(200);
+      await Promise.all(calls);
+      await turns(10);
+      assert.equal(rig.running(), 0, `${interceptors.length} interceptors`);
+      late.open();
+      await turns(10);
+      assert.deepEqual([handled, rig.running(), rig.queued()], [0, 0, 0]);
+    }
+  });
+
+  it("come back at once when an interceptor answers while a schema never settles", async () => {
+    const asked = gate();
+    await using rig = await serve({}, [racing(asked.opened)], {
+      add: { "~standard": { version: 1, vendor: "test", validate: () => (asked.open(), forever()) } },
+    });
+    assert.equal((await rig.client.add({}, { timeoutMs: 60_000 })).result, 9);
+    await turns(10);
+    assert.equal(rig.running(), 0);
   });
 });
