@@ -136,6 +136,60 @@ test("work that is given up writes nothing late: its connection is closed under 
   });
 });
 
+test("a branch of failed work that goes on writes nothing, neither by itself nor in the next transaction", async () => {
+  await withStore(async (store, orders) => {
+    const entry = entryOf(await store.claim(keyOf({})));
+    const other = entryOf(await store.claim(keyOf({ id: "other" })));
+    const declined = new Error("payment declined");
+    const alone = Promise.withResolvers<void>();
+    const beside = Promise.withResolvers<void>();
+    const branches: Promise<string>[] = [];
+    const work = async (tx: DatabaseSync): Promise<string> => {
+      const insert = tx.prepare("INSERT INTO orders VALUES ('prepared')");
+      branches.push(alone.promise.then(() => place(tx, "alone")));
+      branches.push(beside.promise.then(() => `${insert.run().changes}`));
+      return (await Promise.all([...branches, Promise.reject(declined)])).join();
+    };
+    await assert.rejects(store.transact(entry, work, bytesOf, undefined), declined);
+    alone.resolve();
+    const [first] = await Promise.allSettled(branches.slice(0, 1));
+    assert.deepEqual([first?.status, orders(), entry.isRolledBack], ["rejected", 0, true]);
+    await store.transact(
+      other,
+      async (tx) => {
+        place(tx, "other");
+        beside.resolve();
+        await Promise.allSettled(branches);
+        return "placed other";
+      },
+      bytesOf,
+      undefined,
+    );
+    assert.equal((await Promise.allSettled(branches))[1]?.status, "rejected");
+    assert.equal(orders(), 1);
+  });
+});
+
+test("a statement that the work did not wait for fails once it has committed", async () => {
+  await withStore(async (store, orders) => {
+    const [entry, other] = [entryOf(await store.claim(keyOf({}))), entryOf(await store.claim(keyOf({ id: "other" })))];
+    const { promise: goOn, resolve } = Promise.withResolvers<void>();
+    let late: Promise<string> | undefined;
+    const forgetful = (tx: DatabaseSync): string => {
+      late = goOn.then(() => place(tx, "late"));
+      return place(tx, "a");
+    };
+    await store.transact(entry, forgetful, bytesOf, undefined);
+    const failing = async (): Promise<string> => {
+      resolve();
+      await assert.rejects(late as Promise<string>, /not open/);
+      throw new Error("no tea left");
+    };
+    await assert.rejects(store.transact(other, failing, bytesOf, undefined), /no tea left/);
+    assert.equal(orders(), 1);
+  });
+});
+
 test("they run one at a time and in order, calls without one go on beside them, one given up in the line steps out", async () => {
   await withStore(async (store, orders) => {
     const entries = await Promise.all(
