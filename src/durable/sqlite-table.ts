@@ -24,6 +24,7 @@ export interface SqliteSettings {
   readonly entriesMax: number;
   readonly retentionMs: number;
   readonly retentionMsMin: number;
+  readonly transactMsMax: number;
 }
 
 /** Records looked at in one go when some are to be dropped: few, so that no transaction takes long. */

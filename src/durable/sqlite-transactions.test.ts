@@ -5,17 +5,20 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertAnswer, bytesOf, entryOf, keyOf } from "../testing/dedup-suite.ts";
 import { type DatabaseSync, openDatabase } from "../world/node-database.ts";
+import { nodeWorld } from "../world/node.ts";
+import type { World } from "../world/world.ts";
 import type { SqliteDedup } from "./sqlite-dedup.ts";
 import { sqliteStore, startedAlive, TestDirectory } from "./testdata/dedup-rigs.ts";
 
 async function withStore(
   body: (store: SqliteDedup, orders: () => number, file: string) => Promise<void>,
+  world: World = nodeWorld,
 ): Promise<void> {
   using directory = new TestDirectory();
   const alive = startedAlive();
   const database = openDatabase(directory.file, { busyMs: 0 });
   database.exec("CREATE TABLE orders (id TEXT PRIMARY KEY) STRICT");
-  const store = sqliteStore(directory.file);
+  const store = sqliteStore(directory.file, world);
   await store.open();
   try {
     const count = (): number => Number(database.prepare("SELECT count(*) AS orders FROM orders").get()?.orders);
@@ -188,6 +191,44 @@ test("a statement that the work did not wait for fails once it has committed", a
     await assert.rejects(store.transact(other, failing, bytesOf, undefined), /no tea left/);
     assert.equal(orders(), 1);
   });
+});
+
+test("work that waits for ever is rolled back at the limit, and the calls behind it go on", async () => {
+  const limits: (() => void)[] = [];
+  let cancelled = 0;
+  const { timers } = nodeWorld;
+  const world: World = {
+    ...nodeWorld,
+    timers: {
+      schedule: (delayMs, callback) => {
+        if (delayMs !== 5_000) return timers.schedule(delayMs, callback);
+        limits.push(callback);
+        return { cancel: () => void (cancelled += 1) };
+      },
+      hold: () => timers.hold(),
+      afterTurn: (callback) => timers.afterTurn(callback),
+    },
+  };
+  await withStore(async (store, orders) => {
+    const [entry, other] = [entryOf(await store.claim(keyOf({}))), entryOf(await store.claim(keyOf({ id: "other" })))];
+    const { promise: isWaiting, resolve } = Promise.withResolvers<void>();
+    const stuck = async (tx: DatabaseSync): Promise<string> => {
+      place(tx, "a");
+      resolve();
+      return new Promise<string>(() => {});
+    };
+    const transacted = store.transact(entry, stuck, bytesOf, new AbortController().signal);
+    const next = store.transact(other, (tx) => place(tx, "b"), bytesOf, undefined);
+    const claimed = store.claim(keyOf({ id: "third" }));
+    await Promise.race([isWaiting, transacted]);
+    assert.equal(limits.length, 1, "the one in the line has its time before it");
+    limits[0]?.();
+    await assert.rejects(transacted, /ABORTED: the transaction took more than 5000 ms \(sqlite\.transactMsMax\)/);
+    assert.equal(entry.isRolledBack, true);
+    assert.equal(await next, "placed b");
+    entryOf(await claimed);
+    assert.deepEqual([orders(), limits.length, cancelled], [1, 2, 2]);
+  }, world);
 });
 
 test("they run one at a time and in order, calls without one go on beside them, one given up in the line steps out", async () => {

@@ -5,6 +5,7 @@
  * Each has a connection of its own, closed when it ends: what the work left running may still hold it, and on an open one its next
  * statement would be an effect without a record, or a part of somebody else's transaction.
  */
+import { RpcError } from "../call/error.ts";
 import { type DatabaseSync, openDatabase, sqliteCode } from "../world/node-database.ts";
 import type { World } from "../world/world.ts";
 import { BUSY_MS, failureOf } from "./sqlite-runner.ts";
@@ -60,7 +61,8 @@ export class SqliteTransactions {
   }
 
   /**
-   * Runs `work` when its turn comes. Rejects with what it threw, or with the signal's reason; then nothing of it is in the file.
+   * Runs `work` when its turn comes. Rejects with what it threw, with the signal's reason, or with ABORTED after `transactMsMax`; then
+   * nothing of it is in the file.
    */
   async run<R>(
     entry: Kept,
@@ -83,7 +85,7 @@ export class SqliteTransactions {
       this.isHolding = true;
       if (!wasHolding) await this.host.pause();
       signal?.throwIfAborted();
-      return await this.inTransaction(entry, work, answerOf, signal);
+      return await this.withinLimit(signal, (ends) => this.inTransaction(entry, work, answerOf, ends));
     } finally {
       if (isTurn) this.dropConnection();
       this.leave(isTurn);
@@ -110,11 +112,25 @@ export class SqliteTransactions {
     this.host.resume();
   }
 
+  /** No other call of the store goes on meanwhile, so that one that waits for ever would stop them all. */
+  private async withinLimit<T>(signal: AbortSignal | undefined, run: (ends: AbortSignal) => Promise<T>): Promise<T> {
+    const { transactMsMax } = this.settings;
+    const limit = new AbortController();
+    const timer = this.world.timers.schedule(transactMsMax, () => {
+      limit.abort(new RpcError("ABORTED", `the transaction took more than ${transactMsMax} ms (sqlite.transactMsMax)`));
+    });
+    try {
+      return await run(signal === undefined ? limit.signal : AbortSignal.any([signal, limit.signal]));
+    } finally {
+      timer.cancel();
+    }
+  }
+
   private async inTransaction<R>(
     entry: Kept,
     work: (tx: DatabaseSync) => R | Promise<R>,
     answerOf: (result: R) => Uint8Array,
-    signal: AbortSignal | undefined,
+    signal: AbortSignal,
   ): Promise<Committed<R>> {
     const database = openDatabase(this.settings.file, { busyMs: 0 });
     this.database = database;
@@ -153,7 +169,7 @@ export class SqliteTransactions {
     return isOpen;
   }
 
-  private async begin(database: DatabaseSync, signal: AbortSignal | undefined): Promise<void> {
+  private async begin(database: DatabaseSync, signal: AbortSignal): Promise<void> {
     const { clock, timers } = this.world;
     const untilMs = clock.monotonicMs() + BUSY_MS;
     for (;;) {
@@ -164,7 +180,7 @@ export class SqliteTransactions {
         if (sqliteCode(error) !== SQLITE_BUSY || clock.monotonicMs() >= untilMs) throw error;
       }
       await new Promise<void>((resolve) => void timers.schedule(BUSY_STEP_MS, resolve));
-      signal?.throwIfAborted();
+      signal.throwIfAborted();
     }
   }
 

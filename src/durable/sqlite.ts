@@ -22,6 +22,11 @@ export type SqliteOptions = Options<{
   retentionMs: number;
   /** How long at least, when the journal is full: default 60,000 (or `retentionMs`, if less), twice a call's default deadline. */
   retentionMsMin: number;
+  /**
+   * How long one `call.transact` may have the file, in milliseconds, 1..600,000; default 5,000, as no call of the journal goes on meanwhile.
+   * Then it is rolled back and rejects with ABORTED. Only where its work awaits: a statement that runs cannot be cut.
+   */
+  transactMsMax: number;
 }>;
 
 const shape = {
@@ -29,6 +34,7 @@ const shape = {
   entriesMax: numberOption({ default: 10_000_000, min: 1, max: 1_000_000_000, integer: true }),
   retentionMs: numberOption({ default: 86_400_000, min: 1_000, max: 31_536_000_000 }),
   retentionMsMin: numberOption({ default: undefined, min: 0, max: 31_536_000_000 }),
+  transactMsMax: numberOption({ default: 5_000, min: 1, max: 600_000 }),
 };
 
 /**
