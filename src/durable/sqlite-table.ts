@@ -15,6 +15,7 @@ import {
   type Outcome,
   packOutcomes,
 } from "./sqlite-batch.ts";
+import { ownEntriesMax } from "./own-share.ts";
 import { SqliteOwners } from "./sqlite-owners.ts";
 import { openTables, prepareConnection } from "./sqlite-schema.ts";
 
@@ -68,6 +69,8 @@ export class SqliteTable {
   private readonly writeFact: Statement;
   private forgottenMs = -Infinity;
   private entries = 0;
+  /** Those of callers' own keys, which never make room. */
+  private ownEntries = 0;
   /** What is looked at when room is needed comes after this. */
   private passedSeq = 0;
 
@@ -86,18 +89,24 @@ export class SqliteTable {
     this.find = database.prepare("SELECT * FROM holdfast_calls WHERE path = ? AND principal = ? AND id = ?");
     this.takeOver = database.prepare("UPDATE holdfast_calls SET owner = ? WHERE seq = ? AND answer IS NULL");
     this.keep = database.prepare(KEEP_ANSWER);
-    this.remove = database.prepare("DELETE FROM holdfast_calls WHERE seq = ? AND owner = ? AND answer IS NULL");
+    this.remove = database.prepare(
+      "DELETE FROM holdfast_calls WHERE seq = ? AND owner = ? AND answer IS NULL RETURNING minted_ms",
+    );
     this.drop = database.prepare("DELETE FROM holdfast_calls WHERE seq = ?");
     this.oldestTime = database.prepare("SELECT expires_ms FROM holdfast_calls ORDER BY seq LIMIT 1");
     this.oldest = database.prepare("SELECT * FROM holdfast_calls WHERE seq > ? ORDER BY seq LIMIT ?");
-    this.readFacts = database.prepare("SELECT name, value FROM holdfast_facts WHERE name IN ('entries', 'forgotten')");
+    this.readFacts = database.prepare(
+      "SELECT name, value FROM holdfast_facts WHERE name IN ('entries', 'own', 'forgotten')",
+    );
     this.writeFact = database.prepare(
       "INSERT INTO holdfast_facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
     );
     this.inTransaction(() => {
       this.owners.buryDead(database);
-      const row = database.prepare("SELECT count(*) AS entries FROM holdfast_calls").get();
-      this.writeFact.run("entries", String(row?.entries));
+      const count = database.prepare("SELECT count(*) AS entries, count(minted_ms) AS minted FROM holdfast_calls");
+      const { entries, minted } = count.get() ?? {};
+      this.writeFact.run("entries", String(entries));
+      this.writeFact.run("own", String(Number(entries) - Number(minted)));
     });
   }
 
@@ -107,12 +116,13 @@ export class SqliteTable {
       const nowMs = batches.at(-1)?.nowMs ?? 0;
       // Other processes write here too, so that the figures are the file's and not this thread's.
       this.loadFacts();
-      const { entries, forgottenMs } = this;
+      const { entries, ownEntries, forgottenMs } = this;
       this.dropExpired(nowMs);
       const outcomes = batches.map((batch) =>
         [...operationsOf(batch)].map((operation) => this.perform(operation, nowMs)),
       );
       if (this.entries !== entries) this.writeFact.run("entries", String(this.entries));
+      if (this.ownEntries !== ownEntries) this.writeFact.run("own", String(this.ownEntries));
       if (this.forgottenMs !== forgottenMs) this.writeFact.run("forgotten", String(this.forgottenMs));
       const facts = { entries: this.entries, forgottenMs: this.forgottenMs };
       return outcomes.map((each) => packOutcomes(each, facts));
@@ -145,9 +155,9 @@ export class SqliteTable {
       const isKept = Number(this.keep.run(answer, answerCheck(answer, seq), seq, this.owner).changes) === 1;
       return { kind: isKept ? "done" : "taken" };
     }
-    const isRemoved = Number(this.remove.run(operation.seq, this.owner).changes) === 1;
-    if (isRemoved) this.entries -= 1;
-    return { kind: isRemoved ? "done" : "taken" };
+    const removed = this.remove.get(operation.seq, this.owner) as Pick<CallRow, "minted_ms"> | undefined;
+    if (removed !== undefined) this.uncount(removed);
+    return { kind: removed === undefined ? "taken" : "done" };
   }
 
   private claim(claim: Claim, nowMs: number): Outcome {
@@ -156,7 +166,8 @@ export class SqliteTable {
     // An id that claims to be of the far future is taken for a key of the caller's own.
     const mintedMs = claim.mintedMs !== null && claim.mintedMs > nowMs + retentionMs ? null : claim.mintedMs;
     const isOld = mintedMs !== null && mintedMs <= Math.max(this.forgottenMs, nowMs - retentionMs);
-    const isFull = this.entries >= entriesMax;
+    const isOwnFull = mintedMs === null && this.ownEntries >= ownEntriesMax(entriesMax);
+    const isFull = this.entries >= entriesMax || isOwnFull;
     if (!isOld && !isFull) {
       const seq = this.add(claim, mintedMs, nowMs);
       if (seq !== undefined) return { kind: "run", seq };
@@ -165,7 +176,7 @@ export class SqliteTable {
     if (row !== undefined) return this.heldOutcome(row, payloadHash, claim.rerunUnknown);
     if (isOld) return { kind: "expired" };
     // Room is made for what is new, never for a repeat: it might be its own record that goes.
-    const seq = this.makeRoom(nowMs) ? this.add(claim, mintedMs, nowMs) : undefined;
+    const seq = !isOwnFull && this.makeRoom(nowMs) ? this.add(claim, mintedMs, nowMs) : undefined;
     return seq === undefined ? { kind: "full" } : { kind: "run", seq };
   }
 
@@ -177,6 +188,7 @@ export class SqliteTable {
     const { changes, lastInsertRowid } = this.insert.run(...values);
     if (Number(changes) === 0) return undefined;
     this.entries += 1;
+    if (mintedMs === null) this.ownEntries += 1;
     return Number(lastInsertRowid);
   }
 
@@ -195,6 +207,7 @@ export class SqliteTable {
     this.forgottenMs = -Infinity;
     for (const { name, value } of this.readFacts.all()) {
       if (name === "entries") this.entries = Number(value);
+      else if (name === "own") this.ownEntries = Number(value);
       else this.forgottenMs = Number(value);
     }
   }
@@ -238,8 +251,13 @@ export class SqliteTable {
   private forget(row: CallRow): void {
     if (!isIntact(row)) return;
     this.drop.run(row.seq);
-    this.entries -= 1;
+    this.uncount(row);
     if (row.minted_ms !== null && row.minted_ms > this.forgottenMs) this.forgottenMs = row.minted_ms;
+  }
+
+  private uncount({ minted_ms: mintedMs }: Pick<CallRow, "minted_ms">): void {
+    this.entries -= 1;
+    if (mintedMs === null) this.ownEntries -= 1;
   }
 
   private mayBeAnswered({ answer, owner }: CallRow): boolean {

@@ -318,14 +318,40 @@ function limits<Tx>(test: Register<Tx>): void {
     async ({ store, advance, nowMs }) => {
       const mintedMs = nowMs();
       const running = entryOf(await store.claim(keyOf({ id: "running", mintedMs })));
-      for (const id of ["a", "b", "c"]) await store.finish(entryOf(await store.claim(keyOf({ id }))), bytesOf(id));
+      entryOf(await store.claim(keyOf({ id: "never ends", mintedMs })));
+      const own = ["a", "b"].map((id) => keyOf({ id, principal: id }));
+      for (const key of own) await store.finish(entryOf(await store.claim(key)), bytesOf(key.id));
       advance(600_000);
       for (let index = 0; index < 20; index += 1)
         assert.equal((await store.claim(keyOf({ id: `new-${index}`, mintedMs: nowMs() }))).kind, "full");
       await store.finish(running, bytesOf("late"));
       await assertAnswer(await store.claim(keyOf({ id: "running", mintedMs })), "late");
-      for (const id of ["a", "b", "c"]) await assertAnswer(await store.claim(keyOf({ id })), id);
+      for (const key of own) await assertAnswer(await store.claim(key), key.id);
       entryOf(await store.claim(keyOf({ id: "new", mintedMs: nowMs() })));
+    },
+    tinyLimits,
+  );
+
+  test(
+    "callers' own keys take half at most, so that other calls go on; taken back or old, they leave room",
+    async ({ store, advance, nowMs }) => {
+      const own = (index: number) => keyOf({ id: `own-${index}`, principal: `${index}` });
+      const late = (id: string) => keyOf({ id, mintedMs: nowMs() });
+      const taken = entryOf(await store.claim(own(0)));
+      await store.finish(entryOf(await store.claim(own(1))), bytesOf("1"));
+      assert.equal((await store.claim(own(2))).kind, "full");
+      await assertAnswer(await store.claim(own(1)), "1");
+      for (let index = 0; index < 20; index += 1) {
+        await store.finish(entryOf(await store.claim(late(`minted-${index}`))), bytesOf("-"));
+        advance(60_000);
+      }
+      await store.forget(taken);
+      await store.finish(entryOf(await store.claim(own(2))), bytesOf("2"));
+      assert.equal((await store.claim(own(3))).kind, "full");
+      advance(3_600_000);
+      await store.finish(entryOf(await store.claim(late("another"))), bytesOf("-"));
+      for (const index of [3, 4]) await store.finish(entryOf(await store.claim(own(index))), bytesOf("-"));
+      assert.equal((await store.claim(own(5))).kind, "full");
     },
     tinyLimits,
   );
