@@ -80,6 +80,7 @@ export function dedupSuite<Tx>(name: string, make: MakeStore<Tx>): void {
     ages(test);
     clocks(test);
     limits(test);
+    shares(test);
   });
 }
 
@@ -331,7 +332,9 @@ function limits<Tx>(test: Register<Tx>): void {
     },
     tinyLimits,
   );
+}
 
+function shares<Tx>(test: Register<Tx>): void {
   test(
     "callers' own keys take half at most, so that other calls go on; taken back or old, they leave room",
     async ({ store, advance, nowMs }) => {
