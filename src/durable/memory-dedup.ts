@@ -10,7 +10,7 @@
  */
 import type { Clock } from "../world/clock.ts";
 import type { World } from "../world/world.ts";
-import { OwnShare } from "./own-share.ts";
+import { believedMintMs, OwnShare } from "./own-share.ts";
 import type { DedupClaim, DedupEntry, DedupKey, DedupSnapshot, DedupStore } from "./dedup-store.ts";
 
 export interface MemoryDedupSettings {
@@ -37,7 +37,7 @@ class MemoryEntry implements DedupEntry {
   readonly key: string;
   readonly principal: string;
   readonly payloadHash: string;
-  /** NaN for a key of the caller's own. */
+  /** NaN for a key of the caller's own, and what counts as one. */
   readonly mintedMs: number;
   /** On the wall clock for a minted id, on the monotonic one for a key of the caller's own. */
   readonly keptUntilMs: number;
@@ -125,7 +125,7 @@ export class MemoryDedup implements DedupStore {
     const shard = this.shardOf(key);
     const found = shard.get(key);
     if (found !== undefined) return found.payloadHash === payloadHash ? heldClaim(found) : CONFLICT;
-    const mintedMs = mintTime(request.mintedMs, nowMs, retentionMs);
+    const mintedMs = believedMintMs(request.mintedMs, nowMs) ?? NaN;
     if (mintedMs <= nowMs - retentionMs || mintedMs <= this.forgottenMs) return EXPIRED;
     const isOwn = mintedMs !== mintedMs;
     if (isOwn && !this.ownShare.hasRoom(principal)) return FULL;
@@ -222,11 +222,6 @@ export class MemoryDedup implements DedupStore {
     }
     return false;
   }
-}
-
-/** NaN where an id does not say when it was minted. One that claims to be of the far future is taken for such a one. */
-function mintTime(mintedMs: number | undefined, nowMs: number, retentionMs: number): number {
-  return mintedMs === undefined || mintedMs > nowMs + retentionMs ? NaN : mintedMs;
 }
 
 function heldClaim(entry: MemoryEntry): DedupClaim {

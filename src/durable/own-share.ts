@@ -1,8 +1,20 @@
 /**
- * Hot path: the share of a store that keys of callers' own may take. Their records stay for the whole retention, whoever needs the room, so
- * that without a share they would fill the store and lock out every call for as long. Half is theirs, and an eighth is one principal's. ""
- * is nobody in particular, and has the half alone.
+ * Hot path: which ids count as keys of callers' own, and the share of a store that these may take. Their records stay for the whole
+ * retention, whoever needs the room, so that without a share they would fill the store and lock out every call for as long. Half is theirs,
+ * and an eighth is one principal's. "" is nobody in particular, and has the half alone.
  */
+
+/**
+ * How far ahead of the server's clock an id may be minted, to be believed: five minutes, as Kerberos lets clocks differ (RFC 4120, section
+ * 3.2.3). A record stays until its id is old, so that ids of the future would hold their room for longer than any other.
+ */
+const AHEAD_MS_MAX = 300_000;
+
+/** When an id was minted; undefined where it does not say so, or is not believed: then it counts as a key of the caller's own. */
+export function believedMintMs(mintedMs: number | undefined, nowMs: number): number | undefined {
+  return mintedMs === undefined || mintedMs > nowMs + AHEAD_MS_MAX ? undefined : mintedMs;
+}
+
 export class OwnShare {
   private readonly entriesMax: number;
   private readonly bytesMax: number;

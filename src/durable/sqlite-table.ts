@@ -15,7 +15,7 @@ import {
   type Outcome,
   packOutcomes,
 } from "./sqlite-batch.ts";
-import { ownEntriesMax } from "./own-share.ts";
+import { believedMintMs, ownEntriesMax } from "./own-share.ts";
 import { SqliteOwners } from "./sqlite-owners.ts";
 import { openTables, prepareConnection } from "./sqlite-schema.ts";
 
@@ -73,6 +73,8 @@ export class SqliteTable {
   private ownEntries = 0;
   /** What is looked at when room is needed comes after this. */
   private passedSeq = 0;
+  /** This transaction has looked for room and found none. */
+  private isRoomDenied = false;
 
   /** `token` names this opening of the file, and a new file. Throws the engine's error, or Error for a file that cannot be used. */
   constructor(database: Database, locks: FileLocks, settings: SqliteSettings, token: string) {
@@ -116,6 +118,7 @@ export class SqliteTable {
       const nowMs = batches.at(-1)?.nowMs ?? 0;
       // Other processes write here too, so that the figures are the file's and not this thread's.
       this.loadFacts();
+      this.isRoomDenied = false;
       const { entries, ownEntries, forgottenMs } = this;
       this.dropExpired(nowMs);
       const outcomes = batches.map((batch) =>
@@ -163,8 +166,7 @@ export class SqliteTable {
   private claim(claim: Claim, nowMs: number): Outcome {
     const { retentionMs, entriesMax } = this.settings;
     const { path, principal, id, payloadHash } = claim;
-    // An id that claims to be of the far future is taken for a key of the caller's own.
-    const mintedMs = claim.mintedMs !== null && claim.mintedMs > nowMs + retentionMs ? null : claim.mintedMs;
+    const mintedMs = believedMintMs(claim.mintedMs ?? undefined, nowMs) ?? null;
     const isOld = mintedMs !== null && mintedMs <= Math.max(this.forgottenMs, nowMs - retentionMs);
     const isOwnFull = mintedMs === null && this.ownEntries >= ownEntriesMax(entriesMax);
     const isFull = this.entries >= entriesMax || isOwnFull;
@@ -220,27 +222,30 @@ export class SqliteTable {
 
   /**
    * Drops some of the oldest finished records whose ids are old enough to be refused from now on; whether there is room. Keys of callers'
-   * own, which stand in the way until their time is over, are passed once and not looked at again.
+   * own, which stand in the way until their time is over, are passed once and not looked at again; young ones, which one from a clock that
+   * runs ahead may be among older ones, are. So one transaction looks in vain once.
    */
   private makeRoom(nowMs: number): boolean {
+    if (this.isRoomDenied) return false;
     const { entriesMax, retentionMsMin } = this.settings;
     const wanted = entriesMax - Math.min(ROOM, Math.ceil(entriesMax / ROOM));
     let at = this.passedSeq;
-    let isRunningMet = false;
+    let isAnyKept = false;
     for (let step = 0; step < ROOM_STEPS; step += 1) {
       const rows = this.rowsAfter(at);
       for (const row of rows) {
-        const isFinished = row.answer !== null && row.minted_ms !== null;
-        const isYoung = isFinished && row.minted_ms > nowMs - retentionMsMin;
-        if (isYoung || this.entries <= wanted) return this.entries < entriesMax;
-        if (isFinished) this.forget(row);
-        isRunningMet ||= row.answer === null && row.minted_ms !== null;
+        if (this.entries <= wanted) return true;
+        if (row.minted_ms !== null) {
+          if (row.answer !== null && row.minted_ms <= nowMs - retentionMsMin) this.forget(row);
+          else isAnyKept = true;
+        }
         at = row.seq;
-        if (!isRunningMet) this.passedSeq = at;
+        if (!isAnyKept) this.passedSeq = at;
       }
       if (rows.length < PURGE_MAX) break;
     }
-    return this.entries < entriesMax;
+    this.isRoomDenied = this.entries >= entriesMax;
+    return !this.isRoomDenied;
   }
 
   private rowsAfter(seq: number): readonly CallRow[] {

@@ -262,16 +262,31 @@ function clocks<Tx>(test: Register<Tx>): void {
   );
 
   test(
-    "an id from a clock that runs ahead is kept until it is old by its own time",
+    "an id from a clock that runs five minutes ahead is kept until it is old by its own time",
     async ({ store, advance, nowMs }) => {
-      const key = keyOf({ mintedMs: nowMs() + 1_800_000 });
+      const key = keyOf({ mintedMs: nowMs() + 300_000 });
       await store.finish(entryOf(await store.claim(key)), bytesOf("one"));
-      advance(5_000_000);
+      advance(3_800_000);
       await store.finish(entryOf(await store.claim(keyOf({ id: "other", mintedMs: nowMs() }))), bytesOf("-"));
       await assertAnswer(await store.claim(key), "one");
-      advance(400_001);
+      advance(100_001);
       await store.finish(entryOf(await store.claim(keyOf({ id: "another", mintedMs: nowMs() }))), bytesOf("-"));
       assert.equal((await store.claim(key)).kind, "expired");
+    },
+    hourLimits,
+  );
+
+  test(
+    "an id from further ahead is kept for the retention from its first use, and then makes room",
+    async ({ store, advance, nowMs }) => {
+      const key = keyOf({ mintedMs: nowMs() + 300_001 });
+      await store.finish(entryOf(await store.claim(key)), bytesOf("one"));
+      advance(3_599_999);
+      await store.finish(entryOf(await store.claim(keyOf({ id: "other", mintedMs: nowMs() }))), bytesOf("-"));
+      await assertAnswer(await store.claim(key), "one");
+      advance(1);
+      entryOf(await store.claim(keyOf({ id: "another", mintedMs: nowMs() })));
+      assert.equal(store.snapshot().entries, 2);
     },
     hourLimits,
   );
@@ -360,15 +375,36 @@ function shares<Tx>(test: Register<Tx>): void {
   );
 
   test(
-    "ids of the future, of which a principal may claim any, do not shut out the others",
+    "ids of the future, of which anybody may claim any, do not shut out the others while it has not come",
     async ({ store, advance, nowMs }) => {
-      for (let index = 0; index < 4; index += 1) {
-        const key = keyOf({ principal: "mallory", id: `${index}`, mintedMs: nowMs() + 3_000_000 });
-        await store.finish(entryOf(await store.claim(key)), bytesOf("-"));
+      const call = async (id: string, principal: string, mintedMs: number): Promise<string> => {
+        const claim = await store.claim(keyOf({ id, principal, mintedMs }));
+        if (claim.kind === "run") await store.finish(claim.entry, bytesOf("-"));
+        return claim.kind;
+      };
+      const ahead: string[] = [];
+      for (let index = 0; index < 4; index += 1) ahead.push(await call("x", `mallory-${index}`, nowMs() + 3_000_000));
+      assert.deepEqual(ahead, ["run", "run", "full", "full"]);
+      for (let index = 0; index < 40; index += 1) {
+        assert.equal(await call(`new-${index}`, "alice", nowMs()), "run", `the honest call ${index}`);
+        assert.ok(store.snapshot().forgottenMs <= nowMs() - 60_000);
+        advance(30_000);
       }
-      advance(3_060_000);
-      entryOf(await store.claim(keyOf({ id: "new", mintedMs: nowMs() })));
-      assert.ok(store.snapshot().forgottenMs <= nowMs() - 60_000);
+    },
+    tinyLimits,
+  );
+
+  test(
+    "an id of a few minutes ahead does not shield older ones that came after it",
+    async ({ store, advance, nowMs }) => {
+      const ahead = keyOf({ id: "ahead", mintedMs: nowMs() + 240_000 });
+      await store.finish(entryOf(await store.claim(ahead)), bytesOf("ahead"));
+      for (let index = 0; index < 12; index += 1) {
+        const key = keyOf({ id: `${index}`, mintedMs: nowMs() });
+        await store.finish(entryOf(await store.claim(key)), bytesOf("-"));
+        advance(20_000);
+      }
+      await assertAnswer(await store.claim(ahead), "ahead");
     },
     tinyLimits,
   );
