@@ -73,6 +73,8 @@ export class SqliteTable {
   private ownEntries = 0;
   /** What is looked at when room is needed comes after this. */
   private passedSeq = 0;
+  /** The next look for what is over begins after this. */
+  private expirySeq = 0;
   /** This transaction has looked for room and found none. */
   private isRoomDenied = false;
 
@@ -95,7 +97,7 @@ export class SqliteTable {
       "DELETE FROM holdfast_calls WHERE seq = ? AND owner = ? AND answer IS NULL RETURNING minted_ms",
     );
     this.drop = database.prepare("DELETE FROM holdfast_calls WHERE seq = ?");
-    this.oldestTime = database.prepare("SELECT expires_ms FROM holdfast_calls ORDER BY seq LIMIT 1");
+    this.oldestTime = database.prepare("SELECT expires_ms FROM holdfast_calls WHERE seq > ? ORDER BY seq LIMIT 1");
     this.oldest = database.prepare("SELECT * FROM holdfast_calls WHERE seq > ? ORDER BY seq LIMIT ?");
     this.readFacts = database.prepare(
       "SELECT name, value FROM holdfast_facts WHERE name IN ('entries', 'own', 'forgotten')",
@@ -214,10 +216,18 @@ export class SqliteTable {
     }
   }
 
-  /** Drops the oldest records whose time is over, a few. Calls of living processes stay, and so does what is damaged. */
+  /**
+   * Drops the oldest records whose time is over, a few. Calls of living processes stay, and so does what is damaged; they may be any number,
+   * so that each look goes on where the last one ended, until it meets one whose time is not over.
+   */
   private dropExpired(nowMs: number): void {
-    if (Number(this.oldestTime.get()?.expires_ms ?? Infinity) > nowMs) return;
-    for (const row of this.rowsAfter(0)) if (row.expires_ms <= nowMs && !this.mayBeAnswered(row)) this.forget(row);
+    if (Number(this.oldestTime.get(this.expirySeq)?.expires_ms ?? Infinity) > nowMs) {
+      this.expirySeq = 0;
+      return;
+    }
+    const rows = this.rowsAfter(this.expirySeq);
+    for (const row of rows) if (row.expires_ms <= nowMs && !this.mayBeAnswered(row)) this.forget(row);
+    this.expirySeq = rows.length < PURGE_MAX ? 0 : (rows.at(-1)?.seq ?? 0);
   }
 
   /**

@@ -242,6 +242,22 @@ function ages<Tx>(test: Register<Tx>): void {
     },
     hourLimits,
   );
+
+  test(
+    "what is old goes, however many calls that never end stand before it",
+    async ({ store, advance, nowMs }) => {
+      const stuck = Array.from({ length: 200 }, (_, index) => keyOf({ id: `stuck-${index}`, mintedMs: nowMs() }));
+      for (const key of stuck) entryOf(await store.claim(key));
+      await store.finish(entryOf(await store.claim(keyOf({}))), bytesOf("one"));
+      advance(3_600_000);
+      for (let step = 0; step < 5; step += 1)
+        await store.finish(entryOf(await store.claim(keyOf({ id: `${step}`, mintedMs: nowMs() }))), bytesOf("-"));
+      assert.equal(store.snapshot().entries, 205);
+      entryOf(await store.claim(keyOf({})));
+      for (const key of stuck) assert.equal((await store.claim(key)).kind, "running");
+    },
+    hourLimits,
+  );
 }
 
 function clocks<Tx>(test: Register<Tx>): void {
