@@ -16,7 +16,7 @@ export type SqliteOptions = Options<{
    * moments before a loss of power may be missing, and calls answered then may run again.
    */
   sync: "full" | "normal";
-  /** Records at once, 1..1,000,000,000; default 10,000,000. At the limit as in memory; the disk's own end is reported call by call. */
+  /** Records at once, 1..1,000,000,000; default 10,000,000. At the limit as in memory, callers' own keys get half; the disk's own end is reported call by call. */
   entriesMax: number;
   /** How long an answer is kept, and how old an id may be, in milliseconds, 1,000..31,536,000,000; default 86,400,000: a day. */
   retentionMs: number;
