@@ -88,9 +88,9 @@ export interface DedupStore<Tx = never> {
   /** The handler provably did not run, or its only effect was rolled back: the record is taken back, and the next claim runs. */
   forget(entry: DedupEntry): void | Promise<void>;
   /**
-   * Runs `work` in a transaction that also keeps the answer: both are there or neither is. One at a time. When `signal` aborts, it is
-   * rolled back and its connection closed under `work`, so that nothing is written late. Rejects with what `work` threw. TypeError if the
-   * entry is not running.
+   * Runs `work` in a transaction that also keeps the answer: both are there or neither is. One at a time. When `signal` aborts, or
+   * the store's own limit is reached, it is rolled back. `tx` is closed at its end, however it ended, so that nothing is written late. Rejects
+   * with what `work` threw, the signal's reason, or ABORTED at the limit. TypeError if the entry is not running.
    */
   readonly transact?: <R>(
     entry: DedupEntry,

@@ -51,6 +51,28 @@ test("a hundred thousand calls leave no more than the limit behind", () => {
   assert.ok(entries <= 1_000 && bytes < 1_000_000, `${entries} entries, ${bytes} bytes`);
 });
 
+test("one principal's own keys take an eighth, and their answers half of the bytes; nobody in particular has the half", async () => {
+  const clocks = new TestWorld();
+  const store = memory({ entriesMax: 80, bytesMax: 100_000 })["~dedup"](clocks.world);
+  const runs = async (principal: string, count: number): Promise<number> => {
+    let ran = 0;
+    for (let index = 0; index < count; index += 1) {
+      const claim = await store.claim(keyOf({ id: `${index}`, principal }));
+      if (claim.kind === "run") await store.finish(claim.entry, bytesOf("x"));
+      ran += Number(claim.kind === "run");
+    }
+    return ran;
+  };
+  assert.deepEqual([await runs("mallory", 80), await runs("bob", 5), await runs("", 80)], [10, 5, 25]);
+  entryOf(await store.claim(keyOf({ id: "minted", mintedMs: clocks.wallMs })));
+  clocks.monotonicMs += 86_400_000;
+  for (let index = 0; index < 20; index += 1)
+    await store.finish(entryOf(await store.claim(keyOf({ id: `${index}`, mintedMs: clocks.wallMs }))), bytesOf("-"));
+  await store.finish(entryOf(await store.claim(keyOf({ id: "large", principal: "mallory" }))), new Uint8Array(50_000));
+  assert.equal((await store.claim(keyOf({ id: "one more", principal: "bob" }))).kind, "full");
+  entryOf(await store.claim(keyOf({ id: "still minted", mintedMs: clocks.wallMs })));
+});
+
 test("options that cannot be are refused by name", () => {
   assert.throws(() => memory({ entriesMax: 0 }), /RangeError: memory\.entriesMax must be 1\.\.10_000_000, got 0/);
   assert.throws(() => memory({ entries: 1 } as never), /TypeError: unknown key "memory\.entries", did you mean/);

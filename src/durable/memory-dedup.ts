@@ -6,9 +6,11 @@
  * record may go then; under pressure it goes earlier, and `forgottenMs` remembers the youngest id that went: whatever is not held and not
  * younger is refused. It never passes now - `retentionMsMin`, so that an id from a clock that runs ahead cannot lock the others out. A
  * key of the caller's own says nothing of its age: it is held for `retentionMs` from its first use, by the monotonic clock, and never less.
+ * As nothing makes it go, such keys get a share of the store (own-share.ts).
  */
 import type { Clock } from "../world/clock.ts";
 import type { World } from "../world/world.ts";
+import { believedMintMs, OwnShare } from "./own-share.ts";
 import type { DedupClaim, DedupEntry, DedupKey, DedupSnapshot, DedupStore } from "./dedup-store.ts";
 
 export interface MemoryDedupSettings {
@@ -33,8 +35,9 @@ type Waiter = (answer: Uint8Array | undefined) => void;
 
 class MemoryEntry implements DedupEntry {
   readonly key: string;
+  readonly principal: string;
   readonly payloadHash: string;
-  /** NaN for a key of the caller's own. */
+  /** NaN for a key of the caller's own, and what counts as one. */
   readonly mintedMs: number;
   /** On the wall clock for a minted id, on the monotonic one for a key of the caller's own. */
   readonly keptUntilMs: number;
@@ -46,8 +49,9 @@ class MemoryEntry implements DedupEntry {
   settle: Waiter | undefined;
   next: MemoryEntry | undefined;
 
-  constructor(key: string, payloadHash: string, mintedMs: number, keptUntilMs: number) {
+  constructor(key: string, principal: string, payloadHash: string, mintedMs: number, keptUntilMs: number) {
     this.key = key;
+    this.principal = principal;
     this.payloadHash = payloadHash;
     this.mintedMs = mintedMs;
     this.keptUntilMs = keptUntilMs;
@@ -88,6 +92,7 @@ export class MemoryDedup implements DedupStore {
   private readonly shards: readonly Map<string, MemoryEntry>[];
   private readonly minted: EntryQueue;
   private readonly own: EntryQueue;
+  private readonly ownShare: OwnShare;
   private entries: number;
   private running: number;
   private bytes: number;
@@ -101,6 +106,7 @@ export class MemoryDedup implements DedupStore {
     this.shards = Array.from({ length: SHARDS }, () => new Map<string, MemoryEntry>());
     this.minted = new EntryQueue();
     this.own = new EntryQueue();
+    this.ownShare = new OwnShare(settings.entriesMax, settings.bytesMax);
     this.entries = 0;
     this.running = 0;
     this.bytes = 0;
@@ -119,15 +125,18 @@ export class MemoryDedup implements DedupStore {
     const shard = this.shardOf(key);
     const found = shard.get(key);
     if (found !== undefined) return found.payloadHash === payloadHash ? heldClaim(found) : CONFLICT;
-    const mintedMs = mintTime(request.mintedMs, nowMs, retentionMs);
+    const mintedMs = believedMintMs(request.mintedMs, nowMs) ?? NaN;
     if (mintedMs <= nowMs - retentionMs || mintedMs <= this.forgottenMs) return EXPIRED;
+    const isOwn = mintedMs !== mintedMs;
+    if (isOwn && !this.ownShare.hasRoom(principal)) return FULL;
     if ((this.entries >= entriesMax || this.bytes >= bytesMax) && !this.makeRoom(nowMs)) return FULL;
-    const keptUntilMs = (mintedMs === mintedMs ? mintedMs : this.clock.monotonicMs()) + retentionMs;
-    const entry = new MemoryEntry(key, payloadHash, mintedMs, keptUntilMs);
+    const keptUntilMs = (!isOwn ? mintedMs : this.clock.monotonicMs()) + retentionMs;
+    const entry = new MemoryEntry(key, principal, payloadHash, mintedMs, keptUntilMs);
     shard.set(key, entry);
     this.entries += 1;
     this.running += 1;
     this.bytes += ENTRY_BYTES + key.length;
+    if (isOwn) this.ownShare.add(principal, ENTRY_BYTES + key.length);
     return { kind: "run", entry };
   }
 
@@ -138,7 +147,11 @@ export class MemoryDedup implements DedupStore {
     own.answer = answer;
     this.running -= 1;
     this.bytes += answer.byteLength;
-    (own.mintedMs === own.mintedMs ? this.minted : this.own).add(own);
+    if (own.mintedMs === own.mintedMs) this.minted.add(own);
+    else {
+      this.own.add(own);
+      this.ownShare.grow(answer.byteLength);
+    }
     if (own.settle !== undefined) own.settle(answer);
   }
 
@@ -168,7 +181,9 @@ export class MemoryDedup implements DedupStore {
   private drop(entry: MemoryEntry): void {
     this.shardOf(entry.key).delete(entry.key);
     this.entries -= 1;
-    this.bytes -= ENTRY_BYTES + entry.key.length + (entry.answer === undefined ? 0 : entry.answer.byteLength);
+    const bytes = ENTRY_BYTES + entry.key.length + (entry.answer === undefined ? 0 : entry.answer.byteLength);
+    this.bytes -= bytes;
+    if (entry.mintedMs !== entry.mintedMs) this.ownShare.remove(entry.principal, bytes);
   }
 
   /** Two a claim: as each claim adds one at most, what is over is gone in time. */
@@ -207,11 +222,6 @@ export class MemoryDedup implements DedupStore {
     }
     return false;
   }
-}
-
-/** NaN where an id does not say when it was minted. One that claims to be of the far future is taken for such a one. */
-function mintTime(mintedMs: number | undefined, nowMs: number, retentionMs: number): number {
-  return mintedMs === undefined || mintedMs > nowMs + retentionMs ? NaN : mintedMs;
 }
 
 function heldClaim(entry: MemoryEntry): DedupClaim {

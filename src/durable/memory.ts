@@ -17,7 +17,8 @@ export type MemoryOptions = Options<{
   /**
    * How long at least, when the journal is full: default 60,000 (or `retentionMs`, if less), twice a call's default deadline. Finished records
    * older than this make room, and unknown ids of their age are refused; where none is so old, new calls are refused until one is.
-   * So `entriesMax` must be at least the calls of this time: by default 1,600 a second.
+   * So `entriesMax` must be at least the calls of this time: by default 1,600 a second. Callers' own keys (`idempotencyKey`) never make room
+   * before `retentionMs`: they get half of `entriesMax` and `bytesMax`, one principal an eighth of `entriesMax`: 50,000 and 12,500 a day.
    */
   retentionMsMin: number;
 }>;

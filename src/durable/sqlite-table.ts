@@ -15,6 +15,7 @@ import {
   type Outcome,
   packOutcomes,
 } from "./sqlite-batch.ts";
+import { believedMintMs, ownEntriesMax } from "./own-share.ts";
 import { SqliteOwners } from "./sqlite-owners.ts";
 import { openTables, prepareConnection } from "./sqlite-schema.ts";
 
@@ -24,6 +25,7 @@ export interface SqliteSettings {
   readonly entriesMax: number;
   readonly retentionMs: number;
   readonly retentionMsMin: number;
+  readonly transactMsMax: number;
 }
 
 /** Records looked at in one go when some are to be dropped: few, so that no transaction takes long. */
@@ -67,8 +69,14 @@ export class SqliteTable {
   private readonly writeFact: Statement;
   private forgottenMs = -Infinity;
   private entries = 0;
+  /** Those of callers' own keys, which never make room. */
+  private ownEntries = 0;
   /** What is looked at when room is needed comes after this. */
   private passedSeq = 0;
+  /** The next look for what is over begins after this. */
+  private expirySeq = 0;
+  /** This transaction has looked for room and found none. */
+  private isRoomDenied = false;
 
   /** `token` names this opening of the file, and a new file. Throws the engine's error, or Error for a file that cannot be used. */
   constructor(database: Database, locks: FileLocks, settings: SqliteSettings, token: string) {
@@ -85,18 +93,24 @@ export class SqliteTable {
     this.find = database.prepare("SELECT * FROM holdfast_calls WHERE path = ? AND principal = ? AND id = ?");
     this.takeOver = database.prepare("UPDATE holdfast_calls SET owner = ? WHERE seq = ? AND answer IS NULL");
     this.keep = database.prepare(KEEP_ANSWER);
-    this.remove = database.prepare("DELETE FROM holdfast_calls WHERE seq = ? AND owner = ? AND answer IS NULL");
+    this.remove = database.prepare(
+      "DELETE FROM holdfast_calls WHERE seq = ? AND owner = ? AND answer IS NULL RETURNING minted_ms",
+    );
     this.drop = database.prepare("DELETE FROM holdfast_calls WHERE seq = ?");
-    this.oldestTime = database.prepare("SELECT expires_ms FROM holdfast_calls ORDER BY seq LIMIT 1");
+    this.oldestTime = database.prepare("SELECT expires_ms FROM holdfast_calls WHERE seq > ? ORDER BY seq LIMIT 1");
     this.oldest = database.prepare("SELECT * FROM holdfast_calls WHERE seq > ? ORDER BY seq LIMIT ?");
-    this.readFacts = database.prepare("SELECT name, value FROM holdfast_facts WHERE name IN ('entries', 'forgotten')");
+    this.readFacts = database.prepare(
+      "SELECT name, value FROM holdfast_facts WHERE name IN ('entries', 'own', 'forgotten')",
+    );
     this.writeFact = database.prepare(
       "INSERT INTO holdfast_facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
     );
     this.inTransaction(() => {
       this.owners.buryDead(database);
-      const row = database.prepare("SELECT count(*) AS entries FROM holdfast_calls").get();
-      this.writeFact.run("entries", String(row?.entries));
+      const count = database.prepare("SELECT count(*) AS entries, count(minted_ms) AS minted FROM holdfast_calls");
+      const { entries, minted } = count.get() ?? {};
+      this.writeFact.run("entries", String(entries));
+      this.writeFact.run("own", String(Number(entries) - Number(minted)));
     });
   }
 
@@ -106,12 +120,14 @@ export class SqliteTable {
       const nowMs = batches.at(-1)?.nowMs ?? 0;
       // Other processes write here too, so that the figures are the file's and not this thread's.
       this.loadFacts();
-      const { entries, forgottenMs } = this;
+      this.isRoomDenied = false;
+      const { entries, ownEntries, forgottenMs } = this;
       this.dropExpired(nowMs);
       const outcomes = batches.map((batch) =>
         [...operationsOf(batch)].map((operation) => this.perform(operation, nowMs)),
       );
       if (this.entries !== entries) this.writeFact.run("entries", String(this.entries));
+      if (this.ownEntries !== ownEntries) this.writeFact.run("own", String(this.ownEntries));
       if (this.forgottenMs !== forgottenMs) this.writeFact.run("forgotten", String(this.forgottenMs));
       const facts = { entries: this.entries, forgottenMs: this.forgottenMs };
       return outcomes.map((each) => packOutcomes(each, facts));
@@ -144,18 +160,18 @@ export class SqliteTable {
       const isKept = Number(this.keep.run(answer, answerCheck(answer, seq), seq, this.owner).changes) === 1;
       return { kind: isKept ? "done" : "taken" };
     }
-    const isRemoved = Number(this.remove.run(operation.seq, this.owner).changes) === 1;
-    if (isRemoved) this.entries -= 1;
-    return { kind: isRemoved ? "done" : "taken" };
+    const removed = this.remove.get(operation.seq, this.owner) as Pick<CallRow, "minted_ms"> | undefined;
+    if (removed !== undefined) this.uncount(removed);
+    return { kind: removed === undefined ? "taken" : "done" };
   }
 
   private claim(claim: Claim, nowMs: number): Outcome {
     const { retentionMs, entriesMax } = this.settings;
     const { path, principal, id, payloadHash } = claim;
-    // An id that claims to be of the far future is taken for a key of the caller's own.
-    const mintedMs = claim.mintedMs !== null && claim.mintedMs > nowMs + retentionMs ? null : claim.mintedMs;
+    const mintedMs = believedMintMs(claim.mintedMs ?? undefined, nowMs) ?? null;
     const isOld = mintedMs !== null && mintedMs <= Math.max(this.forgottenMs, nowMs - retentionMs);
-    const isFull = this.entries >= entriesMax;
+    const isOwnFull = mintedMs === null && this.ownEntries >= ownEntriesMax(entriesMax);
+    const isFull = this.entries >= entriesMax || isOwnFull;
     if (!isOld && !isFull) {
       const seq = this.add(claim, mintedMs, nowMs);
       if (seq !== undefined) return { kind: "run", seq };
@@ -164,7 +180,7 @@ export class SqliteTable {
     if (row !== undefined) return this.heldOutcome(row, payloadHash, claim.rerunUnknown);
     if (isOld) return { kind: "expired" };
     // Room is made for what is new, never for a repeat: it might be its own record that goes.
-    const seq = this.makeRoom(nowMs) ? this.add(claim, mintedMs, nowMs) : undefined;
+    const seq = !isOwnFull && this.makeRoom(nowMs) ? this.add(claim, mintedMs, nowMs) : undefined;
     return seq === undefined ? { kind: "full" } : { kind: "run", seq };
   }
 
@@ -176,6 +192,7 @@ export class SqliteTable {
     const { changes, lastInsertRowid } = this.insert.run(...values);
     if (Number(changes) === 0) return undefined;
     this.entries += 1;
+    if (mintedMs === null) this.ownEntries += 1;
     return Number(lastInsertRowid);
   }
 
@@ -194,39 +211,51 @@ export class SqliteTable {
     this.forgottenMs = -Infinity;
     for (const { name, value } of this.readFacts.all()) {
       if (name === "entries") this.entries = Number(value);
+      else if (name === "own") this.ownEntries = Number(value);
       else this.forgottenMs = Number(value);
     }
   }
 
-  /** Drops the oldest records whose time is over, a few. Calls of living processes stay, and so does what is damaged. */
+  /**
+   * Drops the oldest records whose time is over, a few. Calls of living processes stay, and so does what is damaged; they may be any number,
+   * so that each look goes on where the last one ended, until it meets one whose time is not over.
+   */
   private dropExpired(nowMs: number): void {
-    if (Number(this.oldestTime.get()?.expires_ms ?? Infinity) > nowMs) return;
-    for (const row of this.rowsAfter(0)) if (row.expires_ms <= nowMs && !this.mayBeAnswered(row)) this.forget(row);
+    if (Number(this.oldestTime.get(this.expirySeq)?.expires_ms ?? Infinity) > nowMs) {
+      this.expirySeq = 0;
+      return;
+    }
+    const rows = this.rowsAfter(this.expirySeq);
+    for (const row of rows) if (row.expires_ms <= nowMs && !this.mayBeAnswered(row)) this.forget(row);
+    this.expirySeq = rows.length < PURGE_MAX ? 0 : (rows.at(-1)?.seq ?? 0);
   }
 
   /**
    * Drops some of the oldest finished records whose ids are old enough to be refused from now on; whether there is room. Keys of callers'
-   * own, which stand in the way until their time is over, are passed once and not looked at again.
+   * own, which stand in the way until their time is over, are passed once and not looked at again; young ones, which one from a clock that
+   * runs ahead may be among older ones, are. So one transaction looks in vain once.
    */
   private makeRoom(nowMs: number): boolean {
+    if (this.isRoomDenied) return false;
     const { entriesMax, retentionMsMin } = this.settings;
     const wanted = entriesMax - Math.min(ROOM, Math.ceil(entriesMax / ROOM));
     let at = this.passedSeq;
-    let isRunningMet = false;
+    let isAnyKept = false;
     for (let step = 0; step < ROOM_STEPS; step += 1) {
       const rows = this.rowsAfter(at);
       for (const row of rows) {
-        const isFinished = row.answer !== null && row.minted_ms !== null;
-        const isYoung = isFinished && row.minted_ms > nowMs - retentionMsMin;
-        if (isYoung || this.entries <= wanted) return this.entries < entriesMax;
-        if (isFinished) this.forget(row);
-        isRunningMet ||= row.answer === null && row.minted_ms !== null;
+        if (this.entries <= wanted) return true;
+        if (row.minted_ms !== null) {
+          if (row.answer !== null && row.minted_ms <= nowMs - retentionMsMin) this.forget(row);
+          else isAnyKept = true;
+        }
         at = row.seq;
-        if (!isRunningMet) this.passedSeq = at;
+        if (!isAnyKept) this.passedSeq = at;
       }
       if (rows.length < PURGE_MAX) break;
     }
-    return this.entries < entriesMax;
+    this.isRoomDenied = this.entries >= entriesMax;
+    return !this.isRoomDenied;
   }
 
   private rowsAfter(seq: number): readonly CallRow[] {
@@ -237,8 +266,13 @@ export class SqliteTable {
   private forget(row: CallRow): void {
     if (!isIntact(row)) return;
     this.drop.run(row.seq);
-    this.entries -= 1;
+    this.uncount(row);
     if (row.minted_ms !== null && row.minted_ms > this.forgottenMs) this.forgottenMs = row.minted_ms;
+  }
+
+  private uncount({ minted_ms: mintedMs }: Pick<CallRow, "minted_ms">): void {
+    this.entries -= 1;
+    if (mintedMs === null) this.ownEntries -= 1;
   }
 
   private mayBeAnswered({ answer, owner }: CallRow): boolean {

@@ -5,17 +5,20 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertAnswer, bytesOf, entryOf, keyOf } from "../testing/dedup-suite.ts";
 import { type DatabaseSync, openDatabase } from "../world/node-database.ts";
+import { nodeWorld } from "../world/node.ts";
+import type { World } from "../world/world.ts";
 import type { SqliteDedup } from "./sqlite-dedup.ts";
 import { sqliteStore, startedAlive, TestDirectory } from "./testdata/dedup-rigs.ts";
 
 async function withStore(
   body: (store: SqliteDedup, orders: () => number, file: string) => Promise<void>,
+  world: World = nodeWorld,
 ): Promise<void> {
   using directory = new TestDirectory();
   const alive = startedAlive();
   const database = openDatabase(directory.file, { busyMs: 0 });
   database.exec("CREATE TABLE orders (id TEXT PRIMARY KEY) STRICT");
-  const store = sqliteStore(directory.file);
+  const store = sqliteStore(directory.file, world);
   await store.open();
   try {
     const count = (): number => Number(database.prepare("SELECT count(*) AS orders FROM orders").get()?.orders);
@@ -134,6 +137,98 @@ test("work that is given up writes nothing late: its connection is closed under 
     assert.match(String(late), /not open|finalized/);
     assert.equal(orders(), 0);
   });
+});
+
+test("a branch of failed work that goes on writes nothing, neither by itself nor in the next transaction", async () => {
+  await withStore(async (store, orders) => {
+    const entry = entryOf(await store.claim(keyOf({})));
+    const other = entryOf(await store.claim(keyOf({ id: "other" })));
+    const declined = new Error("payment declined");
+    const alone = Promise.withResolvers<void>();
+    const beside = Promise.withResolvers<void>();
+    const branches: Promise<string>[] = [];
+    const work = async (tx: DatabaseSync): Promise<string> => {
+      const insert = tx.prepare("INSERT INTO orders VALUES ('prepared')");
+      branches.push(alone.promise.then(() => place(tx, "alone")));
+      branches.push(beside.promise.then(() => `${insert.run().changes}`));
+      return (await Promise.all([...branches, Promise.reject(declined)])).join();
+    };
+    await assert.rejects(store.transact(entry, work, bytesOf, undefined), declined);
+    alone.resolve();
+    const [first] = await Promise.allSettled(branches.slice(0, 1));
+    assert.deepEqual([first?.status, orders(), entry.isRolledBack], ["rejected", 0, true]);
+    await store.transact(
+      other,
+      async (tx) => {
+        place(tx, "other");
+        beside.resolve();
+        await Promise.allSettled(branches);
+        return "placed other";
+      },
+      bytesOf,
+      undefined,
+    );
+    assert.equal((await Promise.allSettled(branches))[1]?.status, "rejected");
+    assert.equal(orders(), 1);
+  });
+});
+
+test("a statement that the work did not wait for fails once it has committed", async () => {
+  await withStore(async (store, orders) => {
+    const [entry, other] = [entryOf(await store.claim(keyOf({}))), entryOf(await store.claim(keyOf({ id: "other" })))];
+    const { promise: goOn, resolve } = Promise.withResolvers<void>();
+    let late: Promise<string> | undefined;
+    const forgetful = (tx: DatabaseSync): string => {
+      late = goOn.then(() => place(tx, "late"));
+      return place(tx, "a");
+    };
+    await store.transact(entry, forgetful, bytesOf, undefined);
+    const failing = async (): Promise<string> => {
+      resolve();
+      await assert.rejects(late as Promise<string>, /not open/);
+      throw new Error("no tea left");
+    };
+    await assert.rejects(store.transact(other, failing, bytesOf, undefined), /no tea left/);
+    assert.equal(orders(), 1);
+  });
+});
+
+test("work that waits for ever is rolled back at the limit, and the calls behind it go on", async () => {
+  const limits: (() => void)[] = [];
+  let cancelled = 0;
+  const { timers } = nodeWorld;
+  const world: World = {
+    ...nodeWorld,
+    timers: {
+      schedule: (delayMs, callback) => {
+        if (delayMs !== 5_000) return timers.schedule(delayMs, callback);
+        limits.push(callback);
+        return { cancel: () => void (cancelled += 1) };
+      },
+      hold: () => timers.hold(),
+      afterTurn: (callback) => timers.afterTurn(callback),
+    },
+  };
+  await withStore(async (store, orders) => {
+    const [entry, other] = [entryOf(await store.claim(keyOf({}))), entryOf(await store.claim(keyOf({ id: "other" })))];
+    const { promise: isWaiting, resolve } = Promise.withResolvers<void>();
+    const stuck = async (tx: DatabaseSync): Promise<string> => {
+      place(tx, "a");
+      resolve();
+      return new Promise<string>(() => {});
+    };
+    const transacted = store.transact(entry, stuck, bytesOf, new AbortController().signal);
+    const next = store.transact(other, (tx) => place(tx, "b"), bytesOf, undefined);
+    const claimed = store.claim(keyOf({ id: "third" }));
+    await Promise.race([isWaiting, transacted]);
+    assert.equal(limits.length, 1, "the one in the line has its time before it");
+    limits[0]?.();
+    await assert.rejects(transacted, /ABORTED: the transaction took more than 5000 ms \(sqlite\.transactMsMax\)/);
+    assert.equal(entry.isRolledBack, true);
+    assert.equal(await next, "placed b");
+    entryOf(await claimed);
+    assert.deepEqual([orders(), limits.length, cancelled], [1, 2, 2]);
+  }, world);
 });
 
 test("they run one at a time and in order, calls without one go on beside them, one given up in the line steps out", async () => {

@@ -1,7 +1,11 @@
 /**
  * Transactions of handlers: effect and kept answer in one, on a connection of this thread, one at a time. The store's own thread is idle
  * meanwhile, so that beginning never waits for it. Statements and the commit block the event loop: that is what `node:sqlite` is.
+ *
+ * Each has a connection of its own, closed when it ends: what the work left running may still hold it, and on an open one its next
+ * statement would be an effect without a record, or a part of somebody else's transaction.
  */
+import { RpcError } from "../call/error.ts";
 import { type DatabaseSync, openDatabase, sqliteCode } from "../world/node-database.ts";
 import type { World } from "../world/world.ts";
 import { BUSY_MS, failureOf } from "./sqlite-runner.ts";
@@ -57,8 +61,8 @@ export class SqliteTransactions {
   }
 
   /**
-   * Runs `work` when its turn comes. Rejects with what it threw, or with the signal's reason; then nothing of it is in the file. The
-   * connection is closed under work that is given up.
+   * Runs `work` when its turn comes. Rejects with what it threw, with the signal's reason, or with ABORTED after `transactMsMax`; then
+   * nothing of it is in the file.
    */
   async run<R>(
     entry: Kept,
@@ -81,8 +85,9 @@ export class SqliteTransactions {
       this.isHolding = true;
       if (!wasHolding) await this.host.pause();
       signal?.throwIfAborted();
-      return await this.inTransaction(entry, work, answerOf, signal);
+      return await this.withinLimit(signal, (ends) => this.inTransaction(entry, work, answerOf, ends));
     } finally {
+      if (isTurn) this.dropConnection();
       this.leave(isTurn);
       resolve();
     }
@@ -107,13 +112,29 @@ export class SqliteTransactions {
     this.host.resume();
   }
 
+  /** No other call of the store goes on meanwhile, so that one that waits for ever would stop them all. */
+  private async withinLimit<T>(signal: AbortSignal | undefined, run: (ends: AbortSignal) => Promise<T>): Promise<T> {
+    const { transactMsMax } = this.settings;
+    const limit = new AbortController();
+    const timer = this.world.timers.schedule(transactMsMax, () => {
+      limit.abort(new RpcError("ABORTED", `the transaction took more than ${transactMsMax} ms (sqlite.transactMsMax)`));
+    });
+    try {
+      return await run(signal === undefined ? limit.signal : AbortSignal.any([signal, limit.signal]));
+    } finally {
+      timer.cancel();
+    }
+  }
+
   private async inTransaction<R>(
     entry: Kept,
     work: (tx: DatabaseSync) => R | Promise<R>,
     answerOf: (result: R) => Uint8Array,
-    signal: AbortSignal | undefined,
+    signal: AbortSignal,
   ): Promise<Committed<R>> {
-    const database = this.connection();
+    const database = openDatabase(this.settings.file, { busyMs: 0 });
+    this.database = database;
+    prepareConnection(database, this.settings.sync);
     await this.begin(database, signal);
     let result: R;
     let answer: Uint8Array;
@@ -126,7 +147,7 @@ export class SqliteTransactions {
       const { changes } = keep.run(answer, answerCheck(answer, entry.seq), entry.seq, this.host.owner());
       if (Number(changes) !== 1) throw new Error("the call's record is gone, so that its answer cannot be kept");
     } catch (error) {
-      entry.isRolledBack = this.rollBack(database, signal);
+      entry.isRolledBack = this.rollBack(database);
       throw error;
     }
     entry.isRolledBack = false;
@@ -135,27 +156,20 @@ export class SqliteTransactions {
     } catch (error) {
       // A full disk leaves the transaction undone; after anything worse nobody knows what is on it.
       if (failureOf(error).isFatal) this.host.fail(error instanceof Error ? error : new Error(String(error)));
-      else entry.isRolledBack = this.rollBack(database, signal);
+      else entry.isRolledBack = this.rollBack(database);
       throw error;
     }
     return { result, answer };
   }
 
   /** Whether all of it is undone. Not where the work has ended the transaction: what it did is in the file. */
-  private rollBack(database: DatabaseSync, signal: AbortSignal | undefined): boolean {
+  private rollBack(database: DatabaseSync): boolean {
     const isOpen = database.isTransaction;
-    try {
-      // Work that was given up may still hold the connection: outside a transaction its next statement would be an effect without a record.
-      if (signal?.aborted === true) this.dropConnection();
-      else if (isOpen) database.exec("ROLLBACK");
-    } catch {
-      // Closing undoes it too.
-      this.dropConnection();
-    }
+    this.dropConnection();
     return isOpen;
   }
 
-  private async begin(database: DatabaseSync, signal: AbortSignal | undefined): Promise<void> {
+  private async begin(database: DatabaseSync, signal: AbortSignal): Promise<void> {
     const { clock, timers } = this.world;
     const untilMs = clock.monotonicMs() + BUSY_MS;
     for (;;) {
@@ -166,18 +180,11 @@ export class SqliteTransactions {
         if (sqliteCode(error) !== SQLITE_BUSY || clock.monotonicMs() >= untilMs) throw error;
       }
       await new Promise<void>((resolve) => void timers.schedule(BUSY_STEP_MS, resolve));
-      signal?.throwIfAborted();
+      signal.throwIfAborted();
     }
   }
 
-  private connection(): DatabaseSync {
-    if (this.database !== undefined) return this.database;
-    const database = openDatabase(this.settings.file, { busyMs: 0 });
-    prepareConnection(database, this.settings.sync);
-    this.database = database;
-    return database;
-  }
-
+  /** Undoes what is not committed, and takes the file from whoever still holds the connection or a statement of it. */
   private dropConnection(): void {
     this.database?.close();
     this.database = undefined;

@@ -37,7 +37,8 @@ class SlowThread {
   }
 }
 
-const settings = { file: "slow.db", sync: "full", entriesMax: 10, retentionMs: 1e6, retentionMsMin: 1e3 } as const;
+const kept = { entriesMax: 10, retentionMs: 1e6, retentionMsMin: 1e3 };
+const settings = { file: "slow.db", sync: "full", transactMsMax: 5e3, ...kept } as const;
 
 test("beyond 65,536 operations on their way, new calls are refused; answers are still taken", async () => {
   const simulation = createSimulation();

@@ -16,12 +16,17 @@ export type SqliteOptions = Options<{
    * moments before a loss of power may be missing, and calls answered then may run again.
    */
   sync: "full" | "normal";
-  /** Records at once, 1..1,000,000,000; default 10,000,000. At the limit as in memory; the disk's own end is reported call by call. */
+  /** Records at once, 1..1,000,000,000; default 10,000,000. At the limit as in memory, callers' own keys get half; the disk's own end is reported call by call. */
   entriesMax: number;
   /** How long an answer is kept, and how old an id may be, in milliseconds, 1,000..31,536,000,000; default 86,400,000: a day. */
   retentionMs: number;
   /** How long at least, when the journal is full: default 60,000 (or `retentionMs`, if less), twice a call's default deadline. */
   retentionMsMin: number;
+  /**
+   * How long one `call.transact` may have the file, in milliseconds, 1..600,000; default 5,000, as no call of the journal goes on meanwhile.
+   * Then it is rolled back and rejects with ABORTED. Only where its work awaits: a statement that runs cannot be cut.
+   */
+  transactMsMax: number;
 }>;
 
 const shape = {
@@ -29,6 +34,7 @@ const shape = {
   entriesMax: numberOption({ default: 10_000_000, min: 1, max: 1_000_000_000, integer: true }),
   retentionMs: numberOption({ default: 86_400_000, min: 1_000, max: 31_536_000_000 }),
   retentionMsMin: numberOption({ default: undefined, min: 0, max: 31_536_000_000 }),
+  transactMsMax: numberOption({ default: 5_000, min: 1, max: 600_000 }),
 };
 
 /**

@@ -80,6 +80,7 @@ export function dedupSuite<Tx>(name: string, make: MakeStore<Tx>): void {
     ages(test);
     clocks(test);
     limits(test);
+    shares(test);
   });
 }
 
@@ -241,6 +242,22 @@ function ages<Tx>(test: Register<Tx>): void {
     },
     hourLimits,
   );
+
+  test(
+    "what is old goes, however many calls that never end stand before it",
+    async ({ store, advance, nowMs }) => {
+      const stuck = Array.from({ length: 200 }, (_, index) => keyOf({ id: `stuck-${index}`, mintedMs: nowMs() }));
+      for (const key of stuck) entryOf(await store.claim(key));
+      await store.finish(entryOf(await store.claim(keyOf({}))), bytesOf("one"));
+      advance(3_600_000);
+      for (let step = 0; step < 5; step += 1)
+        await store.finish(entryOf(await store.claim(keyOf({ id: `${step}`, mintedMs: nowMs() }))), bytesOf("-"));
+      assert.equal(store.snapshot().entries, 205);
+      entryOf(await store.claim(keyOf({})));
+      for (const key of stuck) assert.equal((await store.claim(key)).kind, "running");
+    },
+    hourLimits,
+  );
 }
 
 function clocks<Tx>(test: Register<Tx>): void {
@@ -261,16 +278,31 @@ function clocks<Tx>(test: Register<Tx>): void {
   );
 
   test(
-    "an id from a clock that runs ahead is kept until it is old by its own time",
+    "an id from a clock that runs five minutes ahead is kept until it is old by its own time",
     async ({ store, advance, nowMs }) => {
-      const key = keyOf({ mintedMs: nowMs() + 1_800_000 });
+      const key = keyOf({ mintedMs: nowMs() + 300_000 });
       await store.finish(entryOf(await store.claim(key)), bytesOf("one"));
-      advance(5_000_000);
+      advance(3_800_000);
       await store.finish(entryOf(await store.claim(keyOf({ id: "other", mintedMs: nowMs() }))), bytesOf("-"));
       await assertAnswer(await store.claim(key), "one");
-      advance(400_001);
+      advance(100_001);
       await store.finish(entryOf(await store.claim(keyOf({ id: "another", mintedMs: nowMs() }))), bytesOf("-"));
       assert.equal((await store.claim(key)).kind, "expired");
+    },
+    hourLimits,
+  );
+
+  test(
+    "an id from further ahead is kept for the retention from its first use, and then makes room",
+    async ({ store, advance, nowMs }) => {
+      const key = keyOf({ mintedMs: nowMs() + 300_001 });
+      await store.finish(entryOf(await store.claim(key)), bytesOf("one"));
+      advance(3_599_999);
+      await store.finish(entryOf(await store.claim(keyOf({ id: "other", mintedMs: nowMs() }))), bytesOf("-"));
+      await assertAnswer(await store.claim(key), "one");
+      advance(1);
+      entryOf(await store.claim(keyOf({ id: "another", mintedMs: nowMs() })));
+      assert.equal(store.snapshot().entries, 2);
     },
     hourLimits,
   );
@@ -318,28 +350,77 @@ function limits<Tx>(test: Register<Tx>): void {
     async ({ store, advance, nowMs }) => {
       const mintedMs = nowMs();
       const running = entryOf(await store.claim(keyOf({ id: "running", mintedMs })));
-      for (const id of ["a", "b", "c"]) await store.finish(entryOf(await store.claim(keyOf({ id }))), bytesOf(id));
+      entryOf(await store.claim(keyOf({ id: "never ends", mintedMs })));
+      const own = ["a", "b"].map((id) => keyOf({ id, principal: id }));
+      for (const key of own) await store.finish(entryOf(await store.claim(key)), bytesOf(key.id));
       advance(600_000);
       for (let index = 0; index < 20; index += 1)
         assert.equal((await store.claim(keyOf({ id: `new-${index}`, mintedMs: nowMs() }))).kind, "full");
       await store.finish(running, bytesOf("late"));
       await assertAnswer(await store.claim(keyOf({ id: "running", mintedMs })), "late");
-      for (const id of ["a", "b", "c"]) await assertAnswer(await store.claim(keyOf({ id })), id);
+      for (const key of own) await assertAnswer(await store.claim(key), key.id);
       entryOf(await store.claim(keyOf({ id: "new", mintedMs: nowMs() })));
+    },
+    tinyLimits,
+  );
+}
+
+function shares<Tx>(test: Register<Tx>): void {
+  test(
+    "callers' own keys take half at most, so that other calls go on; taken back or old, they leave room",
+    async ({ store, advance, nowMs }) => {
+      const own = (index: number) => keyOf({ id: `own-${index}`, principal: `${index}` });
+      const late = (id: string) => keyOf({ id, mintedMs: nowMs() });
+      const taken = entryOf(await store.claim(own(0)));
+      await store.finish(entryOf(await store.claim(own(1))), bytesOf("1"));
+      assert.equal((await store.claim(own(2))).kind, "full");
+      await assertAnswer(await store.claim(own(1)), "1");
+      for (let index = 0; index < 20; index += 1) {
+        await store.finish(entryOf(await store.claim(late(`minted-${index}`))), bytesOf("-"));
+        advance(60_000);
+      }
+      await store.forget(taken);
+      await store.finish(entryOf(await store.claim(own(2))), bytesOf("2"));
+      assert.equal((await store.claim(own(3))).kind, "full");
+      advance(3_600_000);
+      await store.finish(entryOf(await store.claim(late("another"))), bytesOf("-"));
+      for (const index of [3, 4]) await store.finish(entryOf(await store.claim(own(index))), bytesOf("-"));
+      assert.equal((await store.claim(own(5))).kind, "full");
     },
     tinyLimits,
   );
 
   test(
-    "ids of the future, of which a principal may claim any, do not shut out the others",
+    "ids of the future, of which anybody may claim any, do not shut out the others while it has not come",
     async ({ store, advance, nowMs }) => {
-      for (let index = 0; index < 4; index += 1) {
-        const key = keyOf({ principal: "mallory", id: `${index}`, mintedMs: nowMs() + 3_000_000 });
-        await store.finish(entryOf(await store.claim(key)), bytesOf("-"));
+      const call = async (id: string, principal: string, mintedMs: number): Promise<string> => {
+        const claim = await store.claim(keyOf({ id, principal, mintedMs }));
+        if (claim.kind === "run") await store.finish(claim.entry, bytesOf("-"));
+        return claim.kind;
+      };
+      const ahead: string[] = [];
+      for (let index = 0; index < 4; index += 1) ahead.push(await call("x", `mallory-${index}`, nowMs() + 3_000_000));
+      assert.deepEqual(ahead, ["run", "run", "full", "full"]);
+      for (let index = 0; index < 40; index += 1) {
+        assert.equal(await call(`new-${index}`, "alice", nowMs()), "run", `the honest call ${index}`);
+        assert.ok(store.snapshot().forgottenMs <= nowMs() - 60_000);
+        advance(30_000);
       }
-      advance(3_060_000);
-      entryOf(await store.claim(keyOf({ id: "new", mintedMs: nowMs() })));
-      assert.ok(store.snapshot().forgottenMs <= nowMs() - 60_000);
+    },
+    tinyLimits,
+  );
+
+  test(
+    "an id of a few minutes ahead does not shield older ones that came after it",
+    async ({ store, advance, nowMs }) => {
+      const ahead = keyOf({ id: "ahead", mintedMs: nowMs() + 240_000 });
+      await store.finish(entryOf(await store.claim(ahead)), bytesOf("ahead"));
+      for (let index = 0; index < 12; index += 1) {
+        const key = keyOf({ id: `${index}`, mintedMs: nowMs() });
+        await store.finish(entryOf(await store.claim(key)), bytesOf("-"));
+        advance(20_000);
+      }
+      await assertAnswer(await store.claim(ahead), "ahead");
     },
     tinyLimits,
   );

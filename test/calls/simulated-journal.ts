@@ -46,7 +46,8 @@ export function simulatedJournal({
       world,
       locksOf(simulation, host, world),
     );
-    const settings = { sync: "normal", entriesMax: 100_000, retentionMs: 86_400_000, retentionMsMin: 60_000 } as const;
+    const kept = { entriesMax: 100_000, retentionMs: 86_400_000, retentionMsMin: 60_000 };
+    const settings = { sync: "normal", transactMsMax: 5_000, ...kept } as const;
     return new SqliteDedup(world, { file: join(path, `${host.replaceAll("/", "-")}.db`), ...settings }, start);
   };
   return {

@@ -66,7 +66,7 @@ export function sqliteStore(
   start: StartRunner = startThread,
   limits: DedupLimits = roomy,
 ): SqliteDedup {
-  return new SqliteDedup(world, { file, sync: "full", ...limits }, start);
+  return new SqliteDedup(world, { file, sync: "full", transactMsMax: 5_000, ...limits }, start);
 }
 
 function rigOf<Tx>(
