@@ -5,7 +5,6 @@
  * A repeat looks for its answer before it asks for a permit: refusing it would say that the answer is not there. So does an interceptor that
  * calls `next` again. A first attempt has nothing to look for, so it asks for the permit first, and overload costs the store no write.
  */
-import { RpcError } from "../call/error.ts";
 import type { DedupClaim, DedupEntry } from "../durable/dedup-store.ts";
 import { type AdmissionCall, OUTSIDE, WAITING } from "../policy/protect/admission.ts";
 import type { HandlerFigures } from "../policy/protect/handler-figures.ts";
@@ -184,7 +183,7 @@ export class Execution implements AdmissionCall {
     try {
       claim = this.call.core.once?.claim(this.call);
     } catch (error) {
-      this.#refuse(storeFailed(RpcError.from(error)));
+      this.#refuse(storeFailed(error, this.call.id));
       return false;
     }
     if (claim === undefined) {
@@ -202,7 +201,7 @@ export class Execution implements AdmissionCall {
           this.go();
         }
       },
-      (error: unknown) => this.#refuse(storeFailed(RpcError.from(error))),
+      (error: unknown) => this.#refuse(storeFailed(error, this.call.id)),
     );
     return false;
   }
@@ -239,7 +238,7 @@ export class Execution implements AdmissionCall {
         this.#step = LOOK_UP;
         this.go();
       },
-      (error: unknown) => this.#refuse(storeFailed(RpcError.from(error))),
+      (error: unknown) => this.#refuse(storeFailed(error, this.call.id)),
     );
   }
 

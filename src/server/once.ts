@@ -2,7 +2,7 @@
  * Methods of effect `once`: the server keeps the first answer (DESIGN section 7). Here a call becomes a key, and a store's words become
  * what its caller is told.
  */
-import { RpcError } from "../call/error.ts";
+import { failure, RpcError } from "../call/error.ts";
 import type { DedupClaim, DedupEntry, DedupStore } from "../durable/dedup-store.ts";
 import { payloadHashOf } from "../durable/payload-hash.ts";
 import type { MessageCodec } from "../schema/codec.ts";
@@ -123,9 +123,12 @@ export function refusalOf(kind: "conflict" | "expired" | "unknown" | "full"): Re
   };
 }
 
-/** The store failed before the handler ran. */
-export function storeFailed(error: RpcError): Refusal {
-  return { code: "UNAVAILABLE", text: error.text, reason: undefined, retryAfterMs: undefined, isNotRun: true };
+/** The store failed before the handler ran. What it said may name files of this machine: that stands in the record alone. */
+export function storeFailed(thrown: unknown, callId: string): Refusal {
+  const code = "UNAVAILABLE";
+  const text = `the server's record of calls cannot be used (call ${callId})`;
+  const cause = failure({ code, text: RpcError.from(thrown).text, reached: "no", cause: thrown });
+  return { code, text, reason: undefined, retryAfterMs: undefined, isNotRun: true, cause };
 }
 
 /** The handler ran, and its answer could not be kept: nobody can tell a repeat what came of it. */
@@ -138,6 +141,11 @@ export const NOT_KEPT: Status = Object.freeze({
   isNotRun: false,
   reason: "OUTCOME_UNKNOWN",
 });
+
+/** Why, for the call's record. */
+export function notKeptCause(thrown: unknown): RpcError {
+  return failure({ code: "ABORTED", text: `${NOT_KEPT.text}: ${RpcError.from(thrown).text}`, cause: thrown });
+}
 
 /** A reply as it is kept. Throws InvalidMessageError for one that cannot be encoded. */
 export function keptReply(call: ServerCall, codec: MessageCodec, reply: unknown): Buffer {

@@ -17,8 +17,8 @@ import type { Execution, ExecutionOwner } from "./execution.ts";
 import { readable, statusOf } from "./handler-error.ts";
 import { HandlerView } from "./handler-view.ts";
 import { decodeKept } from "./kept-answer.ts";
-import { isForgettable, keptFailure, keptReply, NOT_KEPT } from "./once.ts";
-import type { Refusal } from "./refusal.ts";
+import { isForgettable, keptFailure, keptReply, NOT_KEPT, notKeptCause } from "./once.ts";
+import { type Refusal, refusalIn } from "./refusal.ts";
 import { RequestIterable } from "./request-iterable.ts";
 import { withResumeToken } from "./resume-token.ts";
 import type { Route } from "./router.ts";
@@ -368,7 +368,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     if (this.isOver) return;
     const thrown = readable(given);
     const status = statusOf(thrown, this);
-    this.#settle(status.code, RpcError.from(thrown));
+    this.#settle(status.code, refusalIn(thrown)?.cause ?? RpcError.from(thrown));
     this.#answer(status);
     this.cancel(thrown);
   }
@@ -417,8 +417,9 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.#letRun();
   }
 
-  refused({ code, text, reason, retryAfterMs, isNotRun }: Refusal): void {
+  refused({ code, text, reason, retryAfterMs, isNotRun, cause }: Refusal): void {
     if (this.isOver) return;
+    if (cause !== undefined) this.#settle(code, cause);
     this.#answer({ code, text, metadata: undefined, details: undefined, retryAfterMs, isNotRun, reason });
     this.#letRun();
   }
@@ -490,7 +491,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     } else {
       kept.then(
         () => this.#giveKept(entry.answer ?? answer),
-        () => this.#notKept(),
+        (error: unknown) => this.#notKept(error),
       );
     }
   }
@@ -504,8 +505,11 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.handlerEnded();
   }
 
-  #notKept(): void {
-    if (!this.isOver) this.#answer(NOT_KEPT);
+  #notKept(error: unknown): void {
+    if (!this.isOver) {
+      this.#settle(NOT_KEPT.code, notKeptCause(error));
+      this.#answer(NOT_KEPT);
+    }
     this.handlerEnded();
   }
 
