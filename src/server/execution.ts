@@ -183,7 +183,7 @@ export class Execution implements AdmissionCall {
     try {
       claim = this.call.core.once?.claim(this.call);
     } catch (error) {
-      this.#refuse(storeFailed(error, this.call.id));
+      this.#storeFailed(error);
       return false;
     }
     if (claim === undefined) {
@@ -201,7 +201,7 @@ export class Execution implements AdmissionCall {
           this.go();
         }
       },
-      (error: unknown) => this.#refuse(storeFailed(error, this.call.id)),
+      (error: unknown) => this.#storeFailed(error),
     );
     return false;
   }
@@ -238,7 +238,7 @@ export class Execution implements AdmissionCall {
         this.#step = LOOK_UP;
         this.go();
       },
-      (error: unknown) => this.#refuse(storeFailed(error, this.call.id)),
+      (error: unknown) => this.#storeFailed(error),
     );
   }
 
@@ -247,6 +247,12 @@ export class Execution implements AdmissionCall {
     this.#step = OVER;
     this.#givePermitBack(false);
     this.#owner.answered(kept);
+  }
+
+  #storeFailed(error: unknown): void {
+    const { core, id } = this.call;
+    core.once?.refused();
+    this.#refuse(storeFailed(error, id));
   }
 
   #refuse(refusal: Refusal): void {

@@ -44,9 +44,12 @@ export class Once {
   /** What every answer says of the store (docs/wire.md); undefined until it is open. */
   announcement: FieldToken | undefined;
   #opening: Promise<void> | undefined;
+  readonly #failed: () => void;
 
-  constructor(store: DedupStore<unknown>) {
+  /** @param failed the store has failed for good. Told each time that is found out. */
+  constructor(store: DedupStore<unknown>, failed: () => void) {
     this.store = store;
+    this.#failed = failed;
     this.announcement = undefined;
     this.#opening = undefined;
   }
@@ -67,8 +70,14 @@ export class Once {
   }
 
   status(): DedupStatus {
-    const { storeId, scope, running, entries, operations, commits } = this.store.snapshot();
-    return { storeId, scope, counts: { running, entries, operations, commits } };
+    const { storeId, scope, running, entries, operations, commits, failure: why } = this.store.snapshot();
+    if (why !== undefined) this.#failed();
+    return { storeId, scope, counts: { running, entries, operations, commits }, failure: why };
+  }
+
+  /** The store has refused something: is that all that it will ever do? */
+  refused(): void {
+    if (this.store.snapshot().failure !== undefined) this.#failed();
   }
 
   /** Asks the store. undefined: the request cannot be read, and the call has been ended for it. */
@@ -95,8 +104,12 @@ export class Once {
   /** Resolves when the answer is kept. Rejects if it cannot be, whatever the store throws and when. */
   finish(entry: DedupEntry, answer: Uint8Array): Promise<void> | undefined {
     try {
-      return this.store.finish(entry, answer) ?? undefined;
+      return this.store.finish(entry, answer)?.catch((error: unknown) => {
+        this.refused();
+        throw error;
+      });
     } catch (error) {
+      this.refused();
       return Promise.reject(RpcError.from(error));
     }
   }
@@ -104,8 +117,9 @@ export class Once {
   /** The call is as if it had not been. A store that fails says so to the next claim: never rejects. */
   forget(entry: DedupEntry): Promise<void> | undefined {
     try {
-      return this.store.forget(entry)?.catch(() => {});
+      return this.store.forget(entry)?.catch(() => this.refused());
     } catch {
+      this.refused();
       return undefined;
     }
   }

@@ -11,6 +11,7 @@ import { OnceProbe, onceHandlers, onceServer, seenJournal, startOnce } from "../
 import { manualWorld } from "../../test/calls/manual-world.ts";
 import { callIdText, mintCallId } from "../call/ids.ts";
 import { probeRequest, rawCall } from "../../test/calls/raw-once.ts";
+import type { RequestSchema } from "./validate.ts";
 import { Probe } from "../../test/simulation/probe-cluster.ts";
 
 const body = (text: string): Uint8Array => Buffer.from(text);
@@ -408,6 +409,47 @@ describe("a server with methods of effect once", () => {
       const error = await assertFails(pair.client.unary({}, key("k")), "ABORTED");
       assert.deepEqual([error.reason, error.reached], ["OUTCOME_UNKNOWN", "maybe"]);
     }
+  });
+
+  it("is DEGRADED once its store has failed for good, says so in every answer, and serves what is not kept", async () => {
+    for (const broken of ["claim", "finish", "forget", "nothing"] as const) {
+      let failure: string | undefined;
+      const fail = (): Promise<never> => {
+        failure = "the disk failed";
+        return Promise.reject(new RpcError("UNAVAILABLE", failure));
+      };
+      const dedup = seenJournal((store) => ({
+        ...(broken === "nothing" ? {} : { [broken]: fail }),
+        snapshot: () => ({ ...store.snapshot(), failure }),
+      }));
+      const invalid: RequestSchema = {
+        "~standard": { version: 1, vendor: "test", validate: () => ({ issues: [{ message: "no tea" }] }) },
+      };
+      const validate = broken === "forget" ? { unary: invalid } : undefined;
+      const server = createServer({ drain: { signals: [] }, dedup }).service(OnceProbe, onceHandlers, { validate });
+      const { address } = await server.listen(0);
+      const before = server.status();
+      assert.deepEqual([before.health, before.dedup?.failure], ["SERVING", undefined]);
+      await rawCall(address, { id: "k", payload: body("") });
+      await turns(5);
+      if (broken === "nothing") failure = "the disk failed";
+      // Without status() only what its calls met tells the server.
+      if (broken !== "nothing") {
+        const { fields } = await rawCall(address, { id: "j", payload: body(""), method: "Seen" });
+        assert.deepEqual([fields["grpc-status"], fields["holdfast-health"]], ["0", "degraded"], broken);
+      }
+      const after = server.status();
+      assert.deepEqual([after.health, after.dedup?.failure], ["DEGRADED", "the disk failed"], broken);
+      await server.close({ timeoutMs: 0 });
+    }
+  });
+
+  it("stays as it was when its store refuses one call and lives on", async () => {
+    const dedup = seenJournal(() => ({ claim: () => Promise.reject(new RpcError("UNAVAILABLE", "busy")) }));
+    await using pair = await startOnce({}, { server: { dedup } });
+    await assertFails(pair.client.unary({}, key("k")), "UNAVAILABLE");
+    const { health, dedup: status } = pair.server.status();
+    assert.deepEqual([health, status?.failure], ["SERVING", undefined]);
   });
 
   it("says so when a store's finish throws at once", async () => {
