@@ -9,6 +9,7 @@ import type { MessageCodec } from "../schema/codec.ts";
 import { formatDedupStore } from "../wire/grpc/dedup-wire.ts";
 import { FieldToken } from "../wire/http2/hpack-encoder.ts";
 import type { Status } from "../wire/transport/server-exchange.ts";
+import type { ConnectionFacts } from "./connection-facts.ts";
 import type { Refusal } from "./refusal.ts";
 import { encodeKept } from "./kept-answer.ts";
 import type { DedupStatus } from "./server-status.ts";
@@ -18,26 +19,33 @@ import type { ServerCall } from "./server-call.ts";
 const FULL_RETRY_MS = 1_000;
 
 /** What the store says, of the claims that run nothing and have no answer. */
-const REFUSALS: Readonly<Record<"conflict" | "expired" | "unknown", Omit<Refusal, "retryAfterMs">>> = Object.freeze({
-  conflict: {
-    code: "FAILED_PRECONDITION",
-    text: "the idempotency key was used before with another request",
-    reason: "KEY_CONFLICT",
-    isNotRun: false,
-  },
-  expired: {
-    code: "ABORTED",
-    text: "the call is older than what its server remembers: whether it was done cannot be told here",
-    reason: "OUTCOME_UNKNOWN",
-    isNotRun: false,
-  },
-  unknown: {
-    code: "ABORTED",
-    text: "the call was left running by a process that died, or runs in another one: whether it was done is not known",
-    reason: "OUTCOME_UNKNOWN",
-    isNotRun: false,
-  },
-});
+const REFUSALS: Readonly<Record<"conflict" | "expired" | "unknown" | "stranger", Omit<Refusal, "retryAfterMs">>> =
+  Object.freeze({
+    conflict: {
+      code: "FAILED_PRECONDITION",
+      text: "the idempotency key was used before with another request",
+      reason: "KEY_CONFLICT",
+      isNotRun: false,
+    },
+    expired: {
+      code: "ABORTED",
+      text: "the call is older than what its server remembers: whether it was done cannot be told here",
+      reason: "OUTCOME_UNKNOWN",
+      isNotRun: false,
+    },
+    stranger: {
+      code: "ABORTED",
+      text: "calls under a caller's own key are kept for known callers alone: whether it was done cannot be told here",
+      reason: "OUTCOME_UNKNOWN",
+      isNotRun: false,
+    },
+    unknown: {
+      code: "ABORTED",
+      text: "the call was left running by a process that died, or runs in another one: whether it was done is not known",
+      reason: "OUTCOME_UNKNOWN",
+      isNotRun: false,
+    },
+  });
 
 export class Once {
   readonly store: DedupStore<unknown>;
@@ -125,8 +133,17 @@ export class Once {
   }
 }
 
+/**
+ * Whether the call has a key of its caller's own, and nobody knows its caller. All such callers would share one space of keys that can be
+ * guessed, where one could claim another's key first, or read its answer. An id of ours holds 64 random bits.
+ */
+export function isStrangersKey(call: ServerCall): boolean {
+  if (call.principal !== undefined || call.mintedMs !== undefined) return false;
+  return !(call.exchange.connection.facts as ConnectionFacts).isTrusted;
+}
+
 /** What a caller is told when nothing runs. */
-export function refusalOf(kind: "conflict" | "expired" | "unknown" | "full"): Refusal {
+export function refusalOf(kind: keyof typeof REFUSALS | "full"): Refusal {
   if (kind !== "full") return { ...REFUSALS[kind], retryAfterMs: undefined };
   return {
     code: "RESOURCE_EXHAUSTED",

@@ -17,7 +17,7 @@ import type { Execution, ExecutionOwner } from "./execution.ts";
 import { readable, statusOf } from "./handler-error.ts";
 import { HandlerView } from "./handler-view.ts";
 import { decodeKept } from "./kept-answer.ts";
-import { isForgettable, keptFailure, keptReply, NOT_KEPT, notKeptCause } from "./once.ts";
+import { isForgettable, isStrangersKey, keptFailure, keptReply, NOT_KEPT, notKeptCause, refusalOf } from "./once.ts";
 import { type Refusal, refusalIn } from "./refusal.ts";
 import { RequestIterable } from "./request-iterable.ts";
 import { withResumeToken } from "./resume-token.ts";
@@ -53,6 +53,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   hasWords: boolean;
   /** Another attempt was made before. */
   isRepeat: boolean;
+  /** It asks for this server's store: it may have been done. */
+  namesStore: boolean;
   /** The record of the run behind interceptors, while it runs. */
   innerEntry: DedupEntry | undefined;
   /** The handler was called. */
@@ -65,6 +67,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   isOverdue: boolean;
   /** Who calls is known, and may. */
   #isIdentified: boolean;
+  /** Its key is a stranger's own: nothing is kept under it. */
+  #isStrangers: boolean;
   /** The one request is whole. */
   #hasRequest: boolean;
   /** The run of the handler, or what stands before it; undefined where nothing does. */
@@ -101,6 +105,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.hasId = false;
     this.hasWords = false;
     this.isRepeat = false;
+    this.namesStore = false;
     this.innerEntry = undefined;
     this.hasRun = false;
     this.principal = undefined;
@@ -108,6 +113,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.isReleased = false;
     this.isOverdue = false;
     this.#isIdentified = false;
+    this.#isStrangers = false;
     this.#hasRequest = false;
     this.#execution = undefined;
     this.#isRunning = false;
@@ -296,7 +302,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
       const why =
         once?.store.transact === undefined
           ? "the server's journal has no transactions"
-          : "the call is not kept: its caller gave it no id, or its method has not the effect once";
+          : "the call is not kept: its caller gave it no id (or, unknown, a key of its own), or its method has not the effect once";
       return Promise.reject(new TypeError(`${path} cannot transact: ${why}`));
     }
     return once.store.transact(entry, work, (reply) => keptReply(this, this.replyCodec, reply), this.signal);
@@ -377,6 +383,13 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
 
   /** The request has come and its caller may call: interceptors, gates, handler. */
   #enter(): void {
+    if (this.isKept && isStrangersKey(this)) {
+      this.#isStrangers = true;
+      if (this.namesStore) {
+        this.refused(refusalOf("stranger"));
+        return;
+      }
+    }
     if (this.route.interceptors.length > 0 || this.core.interceptors.length > 0) {
       this.#isRunning = true;
       scopes.run(this, runIntercepted, this);
@@ -543,9 +556,9 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     return this.#execution?.entry;
   }
 
-  /** Its answer is kept, so that a repeat gets it. */
+  /** Its answer is kept, so that a repeat gets it; until its caller is known: it may have been. */
   get isKept(): boolean {
-    return this.route.isKept && this.hasId;
+    return this.route.isKept && this.hasId && !this.#isStrangers;
   }
   /** Something stands between it and its handler. */
   get hasGates(): boolean {
