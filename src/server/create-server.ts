@@ -320,6 +320,6 @@ class HoldfastServer<P extends Principal, Tx> implements Server<P, Tx> {
   #keepAnswers(): void {
     const journal = this.#options.dedup ?? memory();
     if (this.#options.dedup === undefined) this.#ownJournal = journal;
-    this.#core.once = new Once(journal["~dedup"](this.#world));
+    this.#core.once = new Once(journal["~dedup"](this.#world), () => this.#self.board.storeFailed());
   }
 }

@@ -6,7 +6,6 @@
  * A repeat looks for its answer before it asks for a permit: refusing it would say that the answer is not there. So does an interceptor that
  * calls `next` again. A first attempt has nothing to look for, so it asks for the permit first, and overload costs the store no write.
  */
-import { RpcError } from "../call/error.ts";
 import type { DedupClaim, DedupEntry } from "../durable/dedup-store.ts";
 import { type AdmissionCall, OUTSIDE, WAITING } from "../policy/protect/admission.ts";
 import type { HandlerFigures } from "../policy/protect/handler-figures.ts";
@@ -188,7 +187,7 @@ export class Execution implements AdmissionCall {
     try {
       claim = this.call.core.once?.claim(this.call);
     } catch (error) {
-      this.#refuse(storeFailed(RpcError.from(error)));
+      this.#storeFailed(error);
       return false;
     }
     if (claim === undefined) {
@@ -206,7 +205,7 @@ export class Execution implements AdmissionCall {
           this.go();
         }
       },
-      (error: unknown) => this.#refuse(storeFailed(RpcError.from(error))),
+      (error: unknown) => this.#storeFailed(error),
     );
     return false;
   }
@@ -243,7 +242,7 @@ export class Execution implements AdmissionCall {
         this.#step = LOOK_UP;
         this.go();
       },
-      (error: unknown) => this.#refuse(storeFailed(RpcError.from(error))),
+      (error: unknown) => this.#storeFailed(error),
     );
   }
 
@@ -252,6 +251,12 @@ export class Execution implements AdmissionCall {
     this.#step = OVER;
     this.#givePermitBack(false);
     this.#owner.answered(kept);
+  }
+
+  #storeFailed(error: unknown): void {
+    const { core, id } = this.call;
+    core.once?.refused();
+    this.#refuse(storeFailed(error, id));
   }
 
   #refuse(refusal: Refusal): void {

@@ -135,3 +135,35 @@ describe("a server's health", () => {
     );
   });
 });
+
+describe("a store that has failed", () => {
+  it("makes a server that serves DEGRADED, tells once, and takes nothing out", () => {
+    const board = new HealthBoard();
+    board.serviceAdded("shop.v1.Orders");
+    let told = 0;
+    using _ = board.onChange(() => {
+      told += 1;
+    });
+    board.storeFailed();
+    board.storeFailed();
+    assert.deepEqual(
+      [board.server, board.isDegraded, board.wordOf("shop.v1.Orders"), told],
+      ["DEGRADED", true, "SERVING", 1],
+    );
+    for (const [word, health] of [
+      ["pending", "STARTING"],
+      ["failing", "NOT_SERVING"],
+      ["degraded", "DEGRADED"],
+      ["passing", "DEGRADED"],
+    ] as const) {
+      board.checksChanged(word);
+      assert.equal(board.server, health);
+    }
+    board.setHealth("", "NOT_SERVING");
+    assert.equal(board.server, "NOT_SERVING");
+    board.setHealth("", "SERVING");
+    assert.equal(board.server, "DEGRADED");
+    board.phaseChanged("draining");
+    assert.equal(board.server, "DRAINING");
+  });
+});

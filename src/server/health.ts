@@ -10,7 +10,7 @@
 import { describeValue } from "../call/options.ts";
 
 /**
- * `STARTING`: an essential check has not passed yet. `DEGRADED`: it serves, and a check fails. `DRAINING`: it serves what still comes
+ * `STARTING`: an essential check has not passed yet. `DEGRADED`: it serves, and a check or the dedup store fails. `DRAINING`: it serves what still comes
  * and asks for no more.
  */
 export type ServerHealth = "STARTING" | "SERVING" | "DEGRADED" | "DRAINING" | "NOT_SERVING";
@@ -35,6 +35,7 @@ export class HealthBoard {
   readonly #listeners: Set<() => void>;
   #phase: ServerPhase;
   #checks: ChecksWord;
+  #hasStoreFailed: boolean;
 
   constructor() {
     this.#services = new Set();
@@ -42,6 +43,7 @@ export class HealthBoard {
     this.#listeners = new Set();
     this.#phase = "open";
     this.#checks = "passing";
+    this.#hasStoreFailed = false;
   }
 
   /** Of the server as a whole. */
@@ -50,7 +52,7 @@ export class HealthBoard {
     if (this.#phase === "draining") return "DRAINING";
     const said = this.#said.get(WHOLE);
     if (said === "NOT_SERVING") return "NOT_SERVING";
-    if (this.#checks === "passing") return "SERVING";
+    if (this.#checks === "passing") return this.#hasStoreFailed ? "DEGRADED" : "SERVING";
     // It serves because its owner says so, and what its checks say is true all the same.
     if (said === "SERVING" || this.#checks === "degraded") return "DEGRADED";
     return this.#checks === "pending" ? "STARTING" : "NOT_SERVING";
@@ -116,6 +118,13 @@ export class HealthBoard {
   checksChanged(word: ChecksWord): void {
     if (word === this.#checks) return;
     this.#checks = word;
+    this.#tell();
+  }
+
+  /** The store of first answers has failed for good: methods of effect once are refused, all others are served. */
+  storeFailed(): void {
+    if (this.#hasStoreFailed) return;
+    this.#hasStoreFailed = true;
     this.#tell();
   }
 

@@ -13,7 +13,7 @@ import type { Status } from "../wire/transport/server-exchange.ts";
 import { Execution, type ExecutionOwner } from "./execution.ts";
 import { readable, statusOf } from "./handler-error.ts";
 import { decodeKept, type KeptAnswer } from "./kept-answer.ts";
-import { isForgettable, keptFailure, keptReply, NOT_KEPT } from "./once.ts";
+import { isForgettable, keptFailure, keptReply, NOT_KEPT, notKeptCause } from "./once.ts";
 import { errorOfRefusal, type Refusal } from "./refusal.ts";
 import type { ServerCall } from "./server-call.ts";
 
@@ -105,8 +105,8 @@ function isReplyKept({ answer }: DedupEntry): boolean {
 async function keep(call: ServerCall, entry: DedupEntry, answer: Uint8Array): Promise<void> {
   try {
     await call.core.once?.finish(entry, answer);
-  } catch {
-    throw notKept();
+  } catch (error) {
+    throw notKept(error);
   }
 }
 
@@ -135,7 +135,8 @@ function errorOf({ code, text, metadata, details, retryAfterMs }: Status): RpcEr
   });
 }
 
-function notKept(): RpcError {
+function notKept(thrown: unknown): RpcError {
   const { text, retryAfterMs } = NOT_KEPT;
-  return errorOfRefusal({ code: "ABORTED", text, reason: "OUTCOME_UNKNOWN", retryAfterMs, isNotRun: false });
+  const cause = notKeptCause(thrown);
+  return errorOfRefusal({ code: "ABORTED", text, reason: "OUTCOME_UNKNOWN", retryAfterMs, isNotRun: false, cause });
 }

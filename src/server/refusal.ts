@@ -13,6 +13,8 @@ export interface Refusal {
   readonly retryAfterMs: number | undefined;
   /** False: an earlier attempt may have run, though this one did not. */
   readonly isNotRun: boolean;
+  /** For the server's own record; its caller is told nothing of it. */
+  readonly cause?: RpcError | undefined;
 }
 
 const refusals: WeakMap<object, Refusal> = new WeakMap();

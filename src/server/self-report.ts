@@ -106,6 +106,8 @@ export class SelfReport {
   status(state: ServerState): ServerStatus {
     const nowMs = this.#world.clock.monotonicMs();
     const core = this.#core;
+    // First: it may say that the store has failed, and health is to say so too.
+    const dedup = core.once?.status();
     return serverStatus({
       nowMs,
       state,
@@ -125,7 +127,7 @@ export class SelfReport {
         core.gate === undefined
           ? undefined
           : admissionStatus(core.gate.admission.snapshot(nowMs), core.gate.loopDelayMs()),
-      dedup: core.once?.status(),
+      dedup,
     });
   }
 

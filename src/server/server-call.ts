@@ -17,8 +17,8 @@ import type { Execution, ExecutionOwner } from "./execution.ts";
 import { readable, statusOf } from "./handler-error.ts";
 import { HandlerView } from "./handler-view.ts";
 import { decodeKept } from "./kept-answer.ts";
-import { isForgettable, keptFailure, keptReply, NOT_KEPT } from "./once.ts";
-import type { Refusal } from "./refusal.ts";
+import { isForgettable, isStrangersKey, keptFailure, keptReply, NOT_KEPT, notKeptCause, refusalOf } from "./once.ts";
+import { type Refusal, refusalIn } from "./refusal.ts";
 import { RequestIterable } from "./request-iterable.ts";
 import { withResumeToken } from "./resume-token.ts";
 import type { Route } from "./router.ts";
@@ -53,6 +53,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   hasWords: boolean;
   /** Another attempt was made before. */
   isRepeat: boolean;
+  /** It asks for this server's store: it may have been done. */
+  namesStore: boolean;
   /** The record of the run behind interceptors, while it runs. */
   innerEntry: DedupEntry | undefined;
   /** The handler was called. */
@@ -65,6 +67,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   isOverdue: boolean;
   /** Who calls is known, and may. */
   #isIdentified: boolean;
+  /** Its key is a stranger's own: nothing is kept under it. */
+  #isStrangers: boolean;
   /** The one request is whole. */
   #hasRequest: boolean;
   /** The run of the handler, or what stands before it; undefined where nothing does. */
@@ -105,6 +109,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.hasId = false;
     this.hasWords = false;
     this.isRepeat = false;
+    this.namesStore = false;
     this.innerEntry = undefined;
     this.hasRun = false;
     this.principal = undefined;
@@ -112,6 +117,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.isReleased = false;
     this.isOverdue = false;
     this.#isIdentified = false;
+    this.#isStrangers = false;
     this.#hasRequest = false;
     this.#execution = undefined;
     this.#innerRuns = undefined;
@@ -311,7 +317,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
       const why =
         once?.store.transact === undefined
           ? "the server's journal has no transactions"
-          : "the call is not kept: its caller gave it no id, or its method has not the effect once";
+          : "the call is not kept: its caller gave it no id (or, unknown, a key of its own), or its method has not the effect once";
       return Promise.reject(new TypeError(`${path} cannot transact: ${why}`));
     }
     return once.store.transact(entry, work, (reply) => keptReply(this, this.replyCodec, reply), this.signal);
@@ -383,7 +389,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     if (this.isOver) return;
     const thrown = readable(given);
     const status = statusOf(thrown, this);
-    this.#settle(status.code, RpcError.from(thrown));
+    this.#settle(status.code, refusalIn(thrown)?.cause ?? RpcError.from(thrown));
     this.#answer(status);
     this.cancel(thrown);
   }
@@ -392,6 +398,13 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
 
   /** The request has come and its caller may call: interceptors, gates, handler. */
   #enter(): void {
+    if (this.isKept && isStrangersKey(this)) {
+      this.#isStrangers = true;
+      if (this.namesStore) {
+        this.refused(refusalOf("stranger"));
+        return;
+      }
+    }
     if (this.route.interceptors.length > 0 || this.core.interceptors.length > 0) {
       this.#isRunning = true;
       scopes.run(this, runIntercepted, this);
@@ -432,8 +445,9 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.#letRun();
   }
 
-  refused({ code, text, reason, retryAfterMs, isNotRun }: Refusal): void {
+  refused({ code, text, reason, retryAfterMs, isNotRun, cause }: Refusal): void {
     if (this.isOver) return;
+    if (cause !== undefined) this.#settle(code, cause);
     this.#answer({ code, text, metadata: undefined, details: undefined, retryAfterMs, isNotRun, reason });
     this.#letRun();
   }
@@ -505,7 +519,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     } else {
       kept.then(
         () => this.#giveKept(entry.answer ?? answer),
-        () => this.#notKept(),
+        (error: unknown) => this.#notKept(error),
       );
     }
   }
@@ -519,8 +533,11 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.handlerEnded();
   }
 
-  #notKept(): void {
-    if (!this.isOver) this.#answer(NOT_KEPT);
+  #notKept(error: unknown): void {
+    if (!this.isOver) {
+      this.#settle(NOT_KEPT.code, notKeptCause(error));
+      this.#answer(NOT_KEPT);
+    }
     this.handlerEnded();
   }
 
@@ -554,9 +571,9 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     return this.#execution?.entry;
   }
 
-  /** Its answer is kept, so that a repeat gets it. */
+  /** Its answer is kept, so that a repeat gets it; until its caller is known: it may have been. */
   get isKept(): boolean {
-    return this.route.isKept && this.hasId;
+    return this.route.isKept && this.hasId && !this.#isStrangers;
   }
   /** Something stands between it and its handler. */
   get hasGates(): boolean {

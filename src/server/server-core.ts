@@ -263,6 +263,7 @@ export class ServerCore implements ServerConnectionOwner {
     if (priority === "critical" || priority === "sheddable") call.priority = priority;
     call.mayRepeat = mayRepeat;
     call.isRepeat = isRepeat || store !== undefined;
+    call.namesStore = store !== undefined;
     this.#readIds(call, section);
     if (this.once !== undefined && call.hasId) exchange.announcement = this.once.announcement;
     if (store !== undefined && (store !== this.once?.store.storeId || !call.isKept)) return refuseOther(exchange);

@@ -366,7 +366,7 @@ describe("a server with methods of effect once", () => {
       const dedup = seenJournal(() => ({ claim }));
       await using pair = await startOnce({ unary: () => ({ body: body(`${(runs += 1)}`) }) }, { server: { dedup } });
       const error = await assertFails(pair.client.unary({}, key("k")), "UNAVAILABLE");
-      assert.deepEqual([error.reached, error.text.includes("no disk")], ["no", true]);
+      assert.equal(error.reached, "no");
     }
     assert.equal(runs, 0);
   });

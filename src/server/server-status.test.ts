@@ -69,6 +69,7 @@ describe("a server's status", () => {
 
   it("is a moment: frozen to its leaves, and none of the facts' own objects", () => {
     const refused = { "queue-full": 3 };
+    const tally = { running: 0, entries: 1, operations: 2, commits: 1 };
     const queued = { critical: 0, normal: 1, sheddable: 2 };
     const status = serverStatus(
       facts({
@@ -76,7 +77,7 @@ describe("a server's status", () => {
         doors: [{ address: "127.0.0.1:1", isTls: false, isLocal: true }],
         methods: [counts({ started: 1, codes: { OK: 1 } })],
         admission: { concurrencyMax: 8, running: 1, queued, loopDelayMs: 0.5 },
-        dedup: { storeId: "s", scope: "process", counts: { kept: 1 } },
+        dedup: { storeId: "s", scope: "process", counts: tally, failure: undefined },
         checks: [Object.freeze({ name: "disk" }) as never],
       }),
     );
@@ -92,6 +93,13 @@ describe("a server's status", () => {
     queued.normal = 9;
     assert.equal(status.calls.refused["queue-full"], 3);
     assert.deepEqual(status.admission?.queued, { critical: 0, normal: 1, sheddable: 2 });
-    assert.deepEqual(JSON.parse(JSON.stringify(status)).dedup.counts, { kept: 1 });
+    assert.deepEqual(JSON.parse(JSON.stringify(status)).dedup.counts, {
+      running: 0,
+      entries: 1,
+      operations: 2,
+      commits: 1,
+    });
+    tally.entries = 9;
+    assert.equal(status.dedup?.counts.entries, 1);
   });
 });

@@ -4,6 +4,7 @@
  */
 import type { CodeOrOk } from "../call/code.ts";
 import type { MethodInfo } from "../call/method.ts";
+import type { DedupScope } from "../durable/dedup-store.ts";
 import type { CheckReport } from "./checks.ts";
 import type { HealthBoard, ServerHealth, ServingWord } from "./health.ts";
 
@@ -48,9 +49,20 @@ export interface AdmissionStatus {
 /** What the record of `once` calls does. */
 export interface DedupStatus {
   readonly storeId: string;
-  readonly scope: "process" | "machine" | "service";
-  /** By what happened to calls (as `kept`, `answered`, `attached`, `refused`), how often. */
-  readonly counts: Readonly<Record<string, number>>;
+  readonly scope: DedupScope;
+  readonly counts: DedupCounts;
+  /** Why the store refuses every call, in its own words; the server is DEGRADED then. undefined: it works. */
+  readonly failure: string | undefined;
+}
+
+export interface DedupCounts {
+  /** Calls whose handlers run now, in this process. */
+  readonly running: number;
+  /** Records held, running ones included. Of a file: at most so many. */
+  readonly entries: number;
+  /** What was written to a file, and the transactions that carried it; both 0 in memory. */
+  readonly operations: number;
+  readonly commits: number;
 }
 
 /** A server at one moment. */

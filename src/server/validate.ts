@@ -6,6 +6,7 @@ import { RpcError } from "../call/error.ts";
 import { describeValue } from "../call/options.ts";
 import { compileCodec } from "../schema/codec.ts";
 import { BadRequestSchema } from "../schema/details.ts";
+import { cutStatusMessage } from "../wire/grpc/status.ts";
 import { isThenable } from "./send-replies.ts";
 
 /** The part of Standard Schema that is used; version 1. `T`: what its input may be, at most; it may look at some of the fields alone. */
@@ -34,6 +35,14 @@ export type Validate = (request: unknown) => RpcError | undefined | Promise<RpcE
 
 /** Violations that are told; of more, so many. */
 const VIOLATIONS_MAX = 100;
+/** Characters of one field's name and of one description; the rest is cut. What a caller sent may stand in both. */
+const TEXT_LENGTH_MAX = 256;
+/** All that are told, encoded: with the text they are within what every peer takes of an answer. */
+const VIOLATIONS_BYTES_MAX = 4_096;
+/** What the encoding of one violation adds, at most. */
+const VIOLATION_EXTRA_BYTES = 9;
+/** Of the text, as it is sent. */
+const MESSAGE_BYTES_MAX = 512;
 const badRequest = compileCodec(BadRequestSchema);
 
 /** Looks at a schema. TypeError, naming `name`, for what is none. */
@@ -65,16 +74,43 @@ function errorOf(verdict: SchemaVerdict): RpcError | undefined {
   if (typeof verdict !== "object") throw new TypeError(`a schema gave ${describeValue(verdict)}`);
   const { issues } = verdict;
   if (issues === undefined || issues.length === 0) return undefined;
-  const fieldViolations = issues
-    .slice(0, VIOLATIONS_MAX)
-    .map(({ message, path }) => ({ field: fieldOf(path), description: textOf(message) }));
+  const fieldViolations = fitting(
+    issues
+      .slice(0, VIOLATIONS_MAX)
+      .map(({ message, path }) => ({ field: short(fieldOf(path)), description: short(textOf(message)) })),
+  );
   const text = fieldViolations
     .slice(0, 3)
     .map(({ field, description }) => (field === "" ? description : `${field}: ${description}`))
     .join("; ");
   const more = issues.length > 3 ? ` and ${issues.length - 3} more` : "";
   const value = badRequest.encode({ fieldViolations });
-  return new RpcError("INVALID_ARGUMENT", `${text}${more}`, { details: [{ type: badRequest.typeName, value }] });
+  return new RpcError("INVALID_ARGUMENT", `${cutStatusMessage(text, MESSAGE_BYTES_MAX)}${more}`, {
+    details: [{ type: badRequest.typeName, value }],
+  });
+}
+
+interface Violation {
+  readonly field: string;
+  readonly description: string;
+}
+
+/** Those before the first that has no room. */
+function fitting(violations: readonly Violation[]): readonly Violation[] {
+  let bytes = 0;
+  const end = violations.findIndex(({ field, description }) => {
+    bytes += VIOLATION_EXTRA_BYTES + Buffer.byteLength(field) + Buffer.byteLength(description);
+    return bytes > VIOLATIONS_BYTES_MAX;
+  });
+  return end < 0 ? violations : violations.slice(0, end);
+}
+
+/** Cut between two characters, never inside one. */
+function short(text: string): string {
+  if (text.length <= TEXT_LENGTH_MAX) return text;
+  const end = TEXT_LENGTH_MAX - 1;
+  const isInside = (text.codePointAt(end - 1) as number) > 0xffff;
+  return `${text.slice(0, isInside ? end - 1 : end)}\u2026`;
 }
 
 function textOf(message: unknown): string {

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import {
   codeFromHttp2Error,
   codeFromHttpStatus,
+  cutStatusMessage,
   decodeStatusMessage,
   encodeStatusMessage,
   parseStatusCode,
@@ -92,5 +93,24 @@ test("decoding never fails: bad escapes stay, bad UTF-8 becomes U+FFFD", () => {
     fc.property(fc.oneof(fc.string({ unit: "binary" }), fc.stringMatching(/^[%0-9a-f]*$/)), (text) => {
       assert.ok(decodeStatusMessage(text).isWellFormed());
     }),
+  );
+});
+
+test("a text is cut between characters, to the bytes that it has encoded, and not at all if it fits", () => {
+  assert.equal(cutStatusMessage("abc", 13), "abc");
+  assert.equal(cutStatusMessage("a".repeat(30), 20), `${"a".repeat(7)}\u2026`);
+  // A pair of surrogates is twelve bytes: eleven are no room for one.
+  assert.equal(cutStatusMessage("😀😀😀", 36), "😀\u2026");
+  assert.equal(cutStatusMessage("😀😀😀", 24), "\u2026");
+  fc.assert(
+    fc.property(fc.string({ unit: "binary", maxLength: 300 }), fc.integer({ min: 13, max: 3_000 }), (text, max) => {
+      const cut = cutStatusMessage(text, max);
+      assert.ok(encodeStatusMessage(cut).length <= max);
+      if (cut === text) return;
+      assert.ok(cut.endsWith("\u2026") && text.startsWith(cut.slice(0, -1)));
+      assert.ok(cut.isWellFormed() || !text.isWellFormed());
+      assert.ok(encodeStatusMessage(text).length > max - 4);
+    }),
+    { seed: 7, numRuns: 500 },
   );
 });

@@ -57,6 +57,11 @@ export function parseStatusCode(text: string): number | undefined {
   return value;
 }
 
+const ENCODED_UNIT_MAX = 9;
+const ELLIPSIS_BYTES = 9;
+/** A space at either end is written as three characters. */
+const EDGE_BYTES = 4;
+
 /** Neither a percent sign nor anything outside 0x20..0x7e, and no space at either end. */
 const plainPattern = /^(?:[!-$&-~](?:[ -$&-~]*[!-$&-~])?)?$/;
 
@@ -75,6 +80,32 @@ export function encodeStatusMessage(text: string): string {
     encoded += isPlain ? String.fromCharCode(byte) : `%${byte < 16 ? "0" : ""}${byte.toString(16).toUpperCase()}`;
   }
   return encoded;
+}
+
+/**
+ * A text whose {@link encodeStatusMessage} is at most `bytesMax` bytes (13 or more): itself, or its beginning and an ellipsis, cut between
+ * two characters, never inside one.
+ */
+export function cutStatusMessage(text: string, bytesMax: number): string {
+  // A UTF-16 unit is at most three bytes, and each at most three characters.
+  if (text.length * ENCODED_UNIT_MAX <= bytesMax) return text;
+  const room = bytesMax - ELLIPSIS_BYTES;
+  let at = 0;
+  let kept = 0;
+  let bytes = EDGE_BYTES;
+  for (const character of text) {
+    bytes += encodedLength(character.codePointAt(0) as number);
+    if (bytes > bytesMax) return `${text.slice(0, kept)}\u2026`;
+    at += character.length;
+    if (bytes <= room) kept = at;
+  }
+  return text;
+}
+
+/** Of one character; a lone surrogate goes as U+FFFD. */
+function encodedLength(point: number): number {
+  if (point < 0x80) return point >= 0x20 && point !== 0x7f && point !== 0x25 ? 1 : 3;
+  return point < 0x800 ? 6 : point < 0x10000 ? 9 : 12;
 }
 
 /**

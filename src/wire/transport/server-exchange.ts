@@ -14,6 +14,7 @@ import type { FieldSection } from "../http2/field.ts";
 import { type FieldToken, HpackEncoder } from "../http2/hpack-encoder.ts";
 import type { HeaderSource, Http2Stream } from "../http2/stream.ts";
 import type { StreamOwner } from "./connection.ts";
+import { fittingStatus } from "./fitting-status.ts";
 import type { Pairs } from "./header-reader.ts";
 import {
   decompressMessage,
@@ -202,17 +203,22 @@ export class ServerExchange implements StreamOwner, HeaderSource, InboxOwner, Ch
     return this.stream.queuedBytes === 0;
   }
 
-  /** Ends the call with a status; undefined is OK without metadata. */
+  /** Ends the call with a status; undefined is OK without metadata. Of an error goes as much as the peer can take. */
   end(status: Status | undefined): void {
     if (this.isEnded) return;
     // Metadata that a handler set goes in headers of its own, where its caller looks for it, even if there is no message.
     if (this.header !== undefined) this.sendHead();
     this.isEnded = true;
     if (this.isAbandoned) return;
-    this.#status = status;
+    this.#status = status === undefined || status.code === "OK" ? status : this.#fitting(status);
     this.#part = this.hasSentHead ? TRAILERS : TRAILERS_ONLY;
     this.connection.engine.sendTrailers(this.stream, this);
     this.connection.scheduleFlush();
+  }
+
+  #fitting(status: Status): Status {
+    const metadataBytes = status.metadata === undefined ? 0 : pairsListBytes(status.metadata);
+    return fittingStatus(status, metadataBytes, this.connection.engine.peer.headerListBytesMax);
   }
 
   /** Answers what is no gRPC request with a bare HTTP status, and lets go of the stream. */
