@@ -22,7 +22,7 @@ const commands: OnceServerCommands = {
       keeping === "nothing"
         ? createServer({ admission }).service(Plain, handlers)
         : keeping === "memory"
-          ? createServer({ admission, dedup: memory({ entriesMax: 1_000_000 }) }).service(Kept, handlers)
+          ? createServer({ admission, dedup: memory({ entriesMax: 5_000_000, bytesMax: 4e9 }) }).service(Kept, handlers)
           : createServer({ admission, dedup: sqlite(file, { sync: "full" }) }).service(Kept, handlers);
     return (await server.listen(0)).port;
   },
