@@ -5,6 +5,7 @@ import { Bench } from "./gen/bench/v1/bench_pb.ts";
 import { numberedItems } from "./items.ts";
 import type { HandlerKind, OverloadServerCommands } from "./overload-commands.ts";
 import { cpuMs } from "./process-figures.ts";
+import { workOf } from "./work.ts";
 
 const timerMs = 10;
 const places = 10;
@@ -40,22 +41,15 @@ type Add = (request: { readonly a: number; readonly b: number }) => { result: nu
 
 const handlers: Readonly<Record<HandlerKind, () => Add>> = {
   timer: () => pooled(),
-  cpu:
-    () =>
-    ({ a, b }) => {
-      const startMs = threadCpuMs();
-      let tookMs = 0;
-      while (tookMs < computeMs) tookMs = threadCpuMs() - startMs;
-      handlerCpuMs += tookMs;
+  cpu: () => {
+    const compute = workOf(computeMs);
+    return ({ a, b }) => {
+      compute();
+      handlerCpuMs += computeMs;
       return { result: a + b };
-    },
+    };
+  },
 };
-
-/** Not the clock: what another process takes of the CPU is no work of the handler's. */
-function threadCpuMs(): number {
-  const { user, system } = process.threadCpuUsage();
-  return (user + system) / 1_000;
-}
 
 /** A pool that knows no better than first in, first out, and for which what was given up is work as any other. */
 function pooled(): Add {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type DedupStore, isSameStore, joinStores, NO_STORE } from "./dedup.ts";
+import { type AnnouncedStore, isSameStore, joinStores, NO_STORE } from "./dedup.ts";
 
-const X: DedupStore = { id: "x", scope: "machine" };
+const X: AnnouncedStore = { id: "x", scope: "machine" };
 
 describe("two stores", () => {
   it("are the same if id and scope are; no store is the same as anything", () => {

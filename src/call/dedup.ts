@@ -7,7 +7,7 @@
 export type DedupScope = "process" | "machine" | "service";
 
 /** A store of first answers. */
-export interface DedupStore {
+export interface AnnouncedStore {
   /** 1..64 printable ASCII characters without spaces. For scope process it is another after each start. */
   readonly id: string;
   readonly scope: DedupScope;
@@ -17,16 +17,16 @@ export interface DedupStore {
  * What a connection has shown whose answers announce nothing, or contradict each other, as those of a proxy in front of several servers
  * do: which store an attempt met there cannot be known. It is the same as no store, itself included.
  */
-export const NO_STORE: DedupStore = Object.freeze({ id: "", scope: "process" });
+export const NO_STORE: AnnouncedStore = Object.freeze({ id: "", scope: "process" });
 
 /** The same store, and both mean the same by it: a peer that says otherwise of how far an id reaches is not believed. */
-export function isSameStore(one: DedupStore | undefined, other: DedupStore | undefined): boolean {
+export function isSameStore(one: AnnouncedStore | undefined, other: AnnouncedStore | undefined): boolean {
   if (one === undefined || other === undefined || one === NO_STORE || other === NO_STORE) return false;
   return one.id === other.id && one.scope === other.scope;
 }
 
 /** What the answers of a connection say together: `before` of the earlier ones (undefined: there were none), `now` of one more. */
-export function joinStores(before: DedupStore | undefined, now: DedupStore | undefined): DedupStore {
+export function joinStores(before: AnnouncedStore | undefined, now: AnnouncedStore | undefined): AnnouncedStore {
   if (before === undefined) return now ?? NO_STORE;
   return isSameStore(before, now) ? before : NO_STORE;
 }

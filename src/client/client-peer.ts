@@ -1,7 +1,7 @@
 /**
  * Hot path: one peer as its channel sees it: the way to it, its load, and the opinions of it.
  */
-import { type DedupStore, isSameStore } from "../call/dedup.ts";
+import { type AnnouncedStore, isSameStore } from "../call/dedup.ts";
 import type { Peer } from "../call/peer.ts";
 import { CallCounters } from "../observe/counters.ts";
 import { Candidate } from "../policy/balance/candidate.ts";
@@ -50,7 +50,7 @@ export class ClientPeer extends Candidate implements LinkOwner {
   marked: number;
   hasBeenReady: boolean;
   /** The store of first answers that its last connection announced which has ended. */
-  #endedStore: DedupStore | undefined;
+  #endedStore: AnnouncedStore | undefined;
   /** When it came to be known, for rates. */
   readonly sinceMs: number;
   #vote: HealthVote;
@@ -150,12 +150,12 @@ export class ClientPeer extends Candidate implements LinkOwner {
   }
 
   /** What its newest connection says, of those that were answered on, of where it keeps first answers; undefined: nothing was answered yet. */
-  get lastStore(): DedupStore | undefined {
+  get lastStore(): AnnouncedStore | undefined {
     return this.link.connections.findLast(({ dedup }) => dedup !== undefined)?.dedup ?? this.#endedStore;
   }
 
   /** It shares this store of first answers, as it has said itself. */
-  hasAnnounced(store: DedupStore): boolean {
+  hasAnnounced(store: AnnouncedStore): boolean {
     return isSameStore(this.#endedStore, store) || this.link.connections.some(({ dedup }) => isSameStore(dedup, store));
   }
 

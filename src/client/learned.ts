@@ -1,7 +1,7 @@
 /**
  * What running calls have shown of a method, for `$explain`: budget, overdue delay, throttle, and what the switches say.
  */
-import { type DedupStore, isSameStore, NO_STORE } from "../call/dedup.ts";
+import { type AnnouncedStore, isSameStore, NO_STORE } from "../call/dedup.ts";
 import { mechanisms } from "../policy/protect/switches.ts";
 import type { ChannelCore } from "./channel-core.ts";
 import type { ClientMethod } from "./client-method.ts";
@@ -76,7 +76,7 @@ function repeatedWhere({ peers }: ChannelCore): LearnedFact {
   return fact(shared ? "peers of the same store" : "same peer only", `its dedup journal has scope ${words}`);
 }
 
-function isShared(store: DedupStore, stores: readonly DedupStore[]): boolean {
+function isShared(store: AnnouncedStore, stores: readonly AnnouncedStore[]): boolean {
   return stores.filter((other) => isSameStore(store, other)).length > 1;
 }
 

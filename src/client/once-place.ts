@@ -2,7 +2,7 @@
  * Where a `once` call may have been done: the store that may hold its first answer, and which peers share it (DESIGN section 7). Made
  * when an attempt fails and it is not known whether a handler ran; from then on the call goes nowhere else.
  */
-import { type DedupStore, isSameStore, NO_STORE } from "../call/dedup.ts";
+import { type AnnouncedStore, isSameStore, NO_STORE } from "../call/dedup.ts";
 import type { RpcError } from "../call/error.ts";
 import type { ClientConnection } from "../wire/transport/client-connection.ts";
 import type { CallAttempt } from "./call-attempt.ts";
@@ -26,7 +26,7 @@ export class OncePlace {
    * The store that may hold it: what the attempt's own connection has announced, for behind one address there may be several
    * processes, each with connections of its own. It may become known later, and be doubted later still. Undefined: unknown.
    */
-  get store(): DedupStore | undefined {
+  get store(): AnnouncedStore | undefined {
     return this.connection.dedup;
   }
 

@@ -7,6 +7,7 @@
  * provably did not run, or its owner died and the claim says `rerunUnknown`. An answer that `finish` acknowledged is what every later
  * claim of the key gets, until the store's retention ends; after that the id is refused and not run.
  */
+import type { DedupScope } from "../call/dedup.ts";
 
 /** What one request is known by. */
 export interface DedupKey {
@@ -67,9 +68,6 @@ export interface DedupSnapshot {
   /** Why the store refuses everything. Undefined: it works. */
   readonly failure: string | undefined;
 }
-
-/** Who sees the store: this process, processes of this machine, or any peer of the service. */
-export type DedupScope = "process" | "machine" | "service";
 
 /** A dedup store. `Tx` is what a handler's transaction gets; never: the store has none. */
 export interface DedupStore<Tx = never> {

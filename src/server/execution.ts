@@ -131,13 +131,13 @@ export class Execution implements AdmissionCall {
   /** Nobody waits any more, or the handler is not to run: what was taken is given back. */
   abandon(): void {
     this.#step = OVER;
-    this.#givePermitBack(false);
+    this.givePermitBack();
     this.#forget();
   }
 
-  /** The handler of a stream has begun: how long it goes on says nothing of load. */
-  begun(): void {
-    this.#givePermitBack(false);
+  /** The permit goes back, and says nothing of load: the handler of a stream has begun, or none is to run. */
+  givePermitBack(): void {
+    this.ended(false, Number.NaN);
   }
 
   /** The handler has ended: at `endedMs`, if the caller knows, else now. */
@@ -175,10 +175,6 @@ export class Execution implements AdmissionCall {
     const startMs = clock.monotonicMs();
     this.#owner.passed();
     gate?.timed(this, clock.monotonicMs() - startMs);
-  }
-
-  #givePermitBack(isSample: boolean): void {
-    if (this.admissionState !== OUTSIDE) this.call.core.gate?.leave(this, isSample, Number.NaN);
   }
 
   /** True: recorded, go on. False: the owner was told, or hears later. */
@@ -229,7 +225,7 @@ export class Execution implements AdmissionCall {
 
   /** It runs for another attempt: its answer is this one's too. */
   #attach(answer: Promise<Uint8Array | undefined>): void {
-    this.#givePermitBack(false);
+    this.givePermitBack();
     answer.then(
       (kept) => {
         if (this.#step === OVER) return;
@@ -249,7 +245,7 @@ export class Execution implements AdmissionCall {
   #answer(kept: Uint8Array): void {
     if (this.#step === OVER) return;
     this.#step = OVER;
-    this.#givePermitBack(false);
+    this.givePermitBack();
     this.#owner.answered(kept);
   }
 

@@ -65,7 +65,7 @@ async function runHandler(
     if (execution !== undefined) execution.hasRun = true;
     call.innerEntry = execution?.entry;
     const result = runIn(scope, call, input);
-    if (route.isRequestStream) execution?.begun();
+    if (route.isRequestStream) execution?.givePermitBack();
     if (!route.isReplyStream) {
       const work = isThenable(result) ? Promise.resolve(result) : undefined;
       const ended =
@@ -83,7 +83,7 @@ async function runHandler(
   } finally {
     if (!isStreaming) inner?.end();
     if (execution !== undefined && (!hasRun || route.isReplyStream)) {
-      if (hasRun) execution.begun();
+      if (hasRun) execution.givePermitBack();
       else execution.abandon();
       call.innerEnded(execution);
     }

@@ -6,7 +6,7 @@ import { failure, RpcError } from "../call/error.ts";
 import type { DedupClaim, DedupEntry, DedupStore } from "../durable/dedup-store.ts";
 import { payloadHashOf } from "../durable/payload-hash.ts";
 import type { MessageCodec } from "../schema/codec.ts";
-import { formatDedupStore } from "../wire/grpc/dedup-wire.ts";
+import { formatAnnouncedStore } from "../wire/grpc/dedup-wire.ts";
 import { FieldToken } from "../wire/http2/hpack-encoder.ts";
 import type { Status } from "../wire/transport/server-exchange.ts";
 import type { ConnectionFacts } from "./connection-facts.ts";
@@ -67,7 +67,7 @@ export class Once {
     this.#opening ??= this.store.open().then(
       () => {
         const { storeId: id, scope } = this.store;
-        this.announcement = new FieldToken("holdfast-dedup", formatDedupStore({ id, scope }));
+        this.announcement = new FieldToken("holdfast-dedup", formatAnnouncedStore({ id, scope }));
       },
       (error: unknown) => {
         this.#opening = undefined;

@@ -17,13 +17,12 @@ import type { Execution, ExecutionOwner } from "./execution.ts";
 import { readable, statusOf } from "./handler-error.ts";
 import { HandlerView } from "./handler-view.ts";
 import { decodeKept } from "./kept-answer.ts";
-import { isForgettable, isStrangersKey, keptFailure, keptReply, NOT_KEPT, notKeptCause, refusalOf } from "./once.ts";
+import { isStrangersKey, keptReply, NOT_KEPT, notKeptCause, refusalOf } from "./once.ts";
 import { type Refusal, refusalIn } from "./refusal.ts";
 import { RequestIterable } from "./request-iterable.ts";
 import { withResumeToken } from "./resume-token.ts";
 import type { Route } from "./router.ts";
-import { isThenable, sendAll } from "./send-replies.ts";
-import { validated } from "./validate.ts";
+import { runHandler, runIntercepted } from "./run-handler.ts";
 import type { ServerCore } from "./server-core.ts";
 
 /** Calls that a handler makes end so much earlier than its own, so that it can still answer. */
@@ -495,7 +494,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.hasRun = true;
     if (this.core.events.hears("call.ended")) this.startedMs = this.core.runtime.world.clock.monotonicMs();
     scopes.run(this, runHandler, this, request);
-    if (this.route.isRequestStream || this.route.isReplyStream) this.#execution?.begun();
+    if (this.route.isRequestStream || this.route.isReplyStream) this.#execution?.givePermitBack();
   }
 
   /** Sends what was kept, or keeps it from being sent twice. */
@@ -697,76 +696,6 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     const wake = this.#onWritable;
     this.#onWritable = undefined;
     wake?.();
-  }
-}
-
-/** Runs the interceptors inside the call's scope. Everything they can throw ends in their call. */
-function runIntercepted(call: ServerCall): void {
-  try {
-    call.core.intercept(call);
-  } catch (error) {
-    call.fail(error);
-    call.handlerEnded();
-  }
-}
-
-/** Runs the handler inside its scope. Everything it can throw ends in its call. */
-function runHandler(call: ServerCall, request: unknown): void {
-  const route = call.route;
-  try {
-    const result = route.handler(route.isRequestStream ? validRequests(call) : request, call.call);
-    if (route.isReplyStream) {
-      void sendAll(call, result);
-      call.replyKnown();
-    } else if (isThenable(result)) {
-      result.then(
-        (reply) => settleUnary(call, reply),
-        (error: unknown) => settleFailed(call, error),
-      );
-    } else {
-      call.endsInTurn();
-      settleUnary(call, result);
-    }
-  } catch (error) {
-    settleFailed(call, error);
-  }
-}
-
-/** A request stream, each message of which is looked at if it is to be. */
-function validRequests(call: ServerCall): AsyncIterable<unknown> {
-  const { validate } = call.route;
-  return validate === undefined ? call.requests : validated(call.requests, validate);
-}
-
-function settleUnary(call: ServerCall, reply: unknown): void {
-  const { entry } = call;
-  let endedMs = Number.NaN;
-  try {
-    if (entry !== undefined) {
-      call.keep(entry, entry.answer ?? keptReply(call, call.replyCodec, reply));
-      return;
-    }
-    if (!call.isOver) {
-      call.sendLast(reply);
-      endedMs = call.core.recordedAtMs;
-    }
-  } catch (error) {
-    settleFailed(call, error);
-    return;
-  }
-  call.handlerEnded(endedMs);
-}
-
-/** A failure is an answer too: a repeat gets the same, unless all that the handler did was taken back. */
-function settleFailed(call: ServerCall, error: unknown): void {
-  const { entry } = call;
-  if (entry === undefined) {
-    call.fail(error);
-    call.handlerEnded();
-  } else if (isForgettable(entry)) {
-    call.forget(entry, error);
-  } else {
-    call.keep(entry, entry.answer ?? keptFailure(call, statusOf(readable(error), call)));
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import type { CodeOrOk } from "../call/code.ts";
 import type { MethodInfo } from "../call/method.ts";
-import type { DedupScope } from "../durable/dedup-store.ts";
+import type { DedupScope } from "../call/dedup.ts";
 import type { CheckReport } from "./checks.ts";
 import type { HealthBoard, ServerHealth, ServingWord } from "./health.ts";
 

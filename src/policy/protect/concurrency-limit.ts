@@ -230,7 +230,10 @@ export class ConcurrencyLimit {
     this.setLimit(Math.min(this.limit, Math.max(LIMIT_START, UNKNOWN_FACTOR * running)));
   }
 
-  /** The limit holds a call back: where no bottleneck was met, it may grow before there is an answer. Whether it did. */
+  /**
+   * The limit holds a call back: where no bottleneck was met, it may grow before there is an answer. True: one more may begin. At the most of the
+   * cold time it does not grow, and one more begins each time all the same: what nobody knows yet is not held back for ever.
+   */
   growsBlind(nowMs: number): boolean {
     if (this.cold > 0 && this.limit >= this.coldMax && this.coldUntilMs === Number.POSITIVE_INFINITY) {
       this.coldUntilMs = nowMs + COLD_MS;

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type DedupStore, NO_STORE } from "../../call/dedup.ts";
+import { type AnnouncedStore, NO_STORE } from "../../call/dedup.ts";
 import { meaningOfOnce, type OnceFailure, type OnceMeaning } from "./once.ts";
 
-const X: DedupStore = { id: "x", scope: "process" };
+const X: AnnouncedStore = { id: "x", scope: "process" };
 /** A first attempt whose connection was lost, on which nothing had been answered. */
 const LOST: OnceFailure = {
   code: "UNAVAILABLE",

@@ -3,7 +3,7 @@
  * every repeat: an answer is therefore final, and only what had none is repeated, where the same store is asked. Pure.
  */
 import type { CodeOrOk } from "../../call/code.ts";
-import { type DedupStore, NO_STORE } from "../../call/dedup.ts";
+import { type AnnouncedStore, NO_STORE } from "../../call/dedup.ts";
 import type { Reason } from "../../call/reason.ts";
 
 /** One attempt of a `once` call that failed. */
@@ -15,9 +15,9 @@ export interface OnceFailure {
   /** The peer gave it a status, a proxy on the way perhaps. */
   readonly isAnswered: boolean;
   /** The store that this attempt's own answer announced. */
-  readonly announced: DedupStore | undefined;
+  readonly announced: AnnouncedStore | undefined;
   /** What all answers on its connection say; undefined: there were none. */
-  readonly heard: DedupStore | undefined;
+  readonly heard: AnnouncedStore | undefined;
   /** It asked for a store, and was to be refused by a server that has another. */
   readonly isBound: boolean;
   /** An earlier attempt may have reached a handler. */

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { DedupScope } from "../../call/dedup.ts";
 import { reasons } from "../../call/reason.ts";
-import { formatDedupStore, parseDedupStore, parseServerReason, SERVER_REASONS } from "./dedup-wire.ts";
+import { formatAnnouncedStore, parseAnnouncedStore, parseServerReason, SERVER_REASONS } from "./dedup-wire.ts";
 
 const SCOPES: readonly DedupScope[] = ["process", "machine", "service"];
 const ids = fc.stringMatching(/^[!-~]{1,64}$/);
@@ -12,7 +12,7 @@ describe("an announced store", () => {
   it("is read as it was written, whatever printable id it has", () => {
     fc.assert(
       fc.property(ids, fc.constantFrom(...SCOPES), (id, scope) => {
-        assert.deepEqual(parseDedupStore(formatDedupStore({ id, scope })), { id, scope });
+        assert.deepEqual(parseAnnouncedStore(formatAnnouncedStore({ id, scope })), { id, scope });
       }),
     );
   });
@@ -25,8 +25,8 @@ describe("an announced store", () => {
           fc.string().map((text) => `${text} service`),
         ),
         (text) => {
-          const store = parseDedupStore(text);
-          if (store !== undefined) assert.equal(formatDedupStore(store), text);
+          const store = parseAnnouncedStore(text);
+          if (store !== undefined) assert.equal(formatAnnouncedStore(store), text);
         },
       ),
     );
@@ -40,13 +40,13 @@ describe("an announced store", () => {
       "x process\n",
       `${"x".repeat(65)} process`,
     ]) {
-      assert.equal(parseDedupStore(text), undefined, JSON.stringify(text));
+      assert.equal(parseAnnouncedStore(text), undefined, JSON.stringify(text));
     }
   });
 
   it("has an id of 1..64 printable characters: another throws, and says what came", () => {
     for (const id of ["", "a b", "é", "x".repeat(65)]) {
-      assert.throws(() => formatDedupStore({ id, scope: "process" }), {
+      assert.throws(() => formatAnnouncedStore({ id, scope: "process" }), {
         name: "RangeError",
         message: /1\.\.64 printable.*got/,
       });

@@ -1,7 +1,7 @@
 /**
  * How a store of first answers and the reasons of a server stand in headers and trailers (docs/wire.md, "Once").
  */
-import type { DedupScope, DedupStore } from "../../call/dedup.ts";
+import type { DedupScope, AnnouncedStore } from "../../call/dedup.ts";
 import { describeValue } from "../../call/options.ts";
 import type { Reason } from "../../call/reason.ts";
 
@@ -17,13 +17,13 @@ export const SERVER_REASONS: readonly Reason[] = Object.freeze([
 ]);
 
 /** What `holdfast-dedup` in an answer announces; undefined for anything but an id of 1..64 printable characters, a space and a scope. */
-export function parseDedupStore(text: string): DedupStore | undefined {
+export function parseAnnouncedStore(text: string): AnnouncedStore | undefined {
   const found = ANNOUNCED.exec(text);
   return found === null ? undefined : Object.freeze({ id: found[1] as string, scope: found[2] as DedupScope });
 }
 
 /** The value of `holdfast-dedup` in an answer. RangeError for an id that is not 1..64 printable ASCII characters without spaces. */
-export function formatDedupStore({ id, scope }: DedupStore): string {
+export function formatAnnouncedStore({ id, scope }: AnnouncedStore): string {
   const text = `${id} ${scope}`;
   if (ANNOUNCED.test(text)) return text;
   throw new RangeError(`a dedup store's id must be 1..64 printable ASCII characters, got ${describeValue(id)}`);

@@ -3,7 +3,7 @@
  * it tells its owner; whether to try again is not decided here.
  */
 import { type Code, codeNumber } from "../../call/code.ts";
-import { type DedupStore, isSameStore, NO_STORE } from "../../call/dedup.ts";
+import { type AnnouncedStore, isSameStore, NO_STORE } from "../../call/dedup.ts";
 import { type ErrorDetail, failure } from "../../call/error.ts";
 import type { FaultKind } from "../../call/fault.ts";
 import type { Reason } from "../../call/reason.ts";
@@ -125,7 +125,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
   details: readonly ErrorDetail[] | undefined;
   cause: unknown;
   /** The store of first answers that its answer announced; NO_STORE: more than one. */
-  announced: DedupStore | undefined;
+  announced: AnnouncedStore | undefined;
   /** Its answer is that of an earlier attempt, from the store. */
   isDeduplicated: boolean;
   /** For tests: what becomes of the first payload of the reply. */
@@ -619,7 +619,7 @@ export class ClientAttempt implements StreamOwner, HeaderSource, InboxOwner, Mes
   }
 
   /** Said twice it must be the same: else nothing of it is believed. */
-  #readStore(store: DedupStore | undefined): void {
+  #readStore(store: AnnouncedStore | undefined): void {
     const { announced } = this;
     this.announced = announced === undefined || isSameStore(announced, store) ? store : NO_STORE;
   }

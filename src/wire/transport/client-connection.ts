@@ -1,7 +1,7 @@
 /**
  * Hot path: a client's connection to one peer: dial, TLS, SETTINGS, keepalive (gRFC A8), the check before reuse, drain.
  */
-import { type DedupStore, joinStores } from "../../call/dedup.ts";
+import { type AnnouncedStore, joinStores } from "../../call/dedup.ts";
 import type { NetworkError, Socket, SocketEvents } from "../../world/network.ts";
 import { ENHANCE_YOUR_CALM, STREAM_ID_MAX } from "../http2/frame.ts";
 import type { Http2Limits } from "../http2/limits.ts";
@@ -82,7 +82,7 @@ export class ClientConnection extends Connection {
   /** Its peer has said that it serves, but not as well as it should. */
   isPeerDegraded: boolean;
   /** The store of first answers that its peer announces; undefined: nothing was answered yet. NO_STORE: it has none, or none that is known. */
-  dedup: DedupStore | undefined;
+  dedup: AnnouncedStore | undefined;
   /** Its owner's watch over it. */
   watcher: unknown;
   /** Set by who opens it, and taken away by who ends it. */
@@ -242,7 +242,7 @@ export class ClientConnection extends Connection {
   }
 
   /** An answer has come and announces this store of first answers, or none. */
-  heardStore(store: DedupStore | undefined): void {
+  heardStore(store: AnnouncedStore | undefined): void {
     if (store === undefined || store !== this.dedup) this.dedup = joinStores(this.dedup, store);
   }
 

@@ -1,10 +1,10 @@
 /**
  * Hot path: what gRPC says in header sections, read from decoded fields.
  */
-import type { DedupStore } from "../../call/dedup.ts";
+import type { AnnouncedStore } from "../../call/dedup.ts";
 import { type Encoding, encodingOf } from "../grpc/compression.ts";
 import { parseGrpcContentType } from "../grpc/content-type.ts";
-import { parseDedupStore } from "../grpc/dedup-wire.ts";
+import { parseAnnouncedStore } from "../grpc/dedup-wire.ts";
 import { isBinaryName, textToBinaryList } from "../grpc/metadata-wire.ts";
 import type { Field, FieldSection } from "../http2/field.ts";
 
@@ -17,9 +17,9 @@ export function contentTypeOf(field: Field): string | undefined {
 }
 
 /** The store of first answers that a field announces, or undefined if it cannot be read. Kept in the field: servers say it in every answer. */
-export function storeIn(field: Field): DedupStore | undefined {
-  if (field.slot === undefined) field.slot = parseDedupStore(field.value) ?? false;
-  return field.slot === false ? undefined : (field.slot as DedupStore);
+export function storeIn(field: Field): AnnouncedStore | undefined {
+  if (field.slot === undefined) field.slot = parseAnnouncedStore(field.value) ?? false;
+  return field.slot === false ? undefined : (field.slot as AnnouncedStore);
 }
 
 /** The encoding that a field names, or undefined if we do not know it. */
