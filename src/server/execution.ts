@@ -10,7 +10,7 @@ import type { DedupClaim, DedupEntry } from "../durable/dedup-store.ts";
 import { type AdmissionCall, OUTSIDE, WAITING } from "../policy/protect/admission.ts";
 import type { HandlerFigures } from "../policy/protect/handler-figures.ts";
 import type { Principal as AdmittedPrincipal } from "../policy/protect/principal.ts";
-import { NOT_AGAIN, type PriorityRank, type RefusalWhy } from "../policy/protect/refusal.ts";
+import { NOT_AGAIN, type PriorityRank, rankOf, type RefusalWhy } from "../policy/protect/refusal.ts";
 import { refusalFor } from "./admission-gate.ts";
 import { refusalOf, storeFailed } from "./once.ts";
 import type { Refusal } from "./refusal.ts";
@@ -80,8 +80,7 @@ export class Execution implements AdmissionCall {
   }
 
   get priorityRank(): PriorityRank {
-    const { priority } = this.call;
-    return priority === "normal" ? 1 : priority === "critical" ? 0 : 2;
+    return rankOf(this.call.priority);
   }
   get principal(): AdmittedPrincipal {
     return this.call.core.admittedPrincipalOf(this.call);

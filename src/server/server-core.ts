@@ -41,7 +41,7 @@ import type { ServerConnection, ServerConnectionOwner } from "../wire/transport/
 import type { ServerExchange, Status } from "../wire/transport/server-exchange.ts";
 import { type Principal as AdmittedPrincipal, Principals } from "../policy/protect/principal.ts";
 import { RateLimit } from "../policy/protect/rate-limit.ts";
-import { NOT_AGAIN, type PriorityRank, type RefusalWhy } from "../policy/protect/refusal.ts";
+import { NOT_AGAIN, rankOf, type RefusalWhy } from "../policy/protect/refusal.ts";
 import { AdmissionGate, COARSE_RETRY_MS, type GateOptions, refusalFor } from "./admission-gate.ts";
 import type { ConnectionFacts } from "./connection-facts.ts";
 import { Execution } from "./execution.ts";
@@ -389,9 +389,9 @@ export class ServerCore implements ServerConnectionOwner {
   #isShed(exchange: ServerExchange, route: Route, given: string | undefined, isRepeat: boolean): boolean {
     const { gate } = this;
     if (gate === undefined || route.isBuiltIn || !gate.isLate) return false;
-    const { isTrusted, open } = exchange.connection.facts as ConnectionFacts;
-    const rank: PriorityRank = given === "sheddable" ? 2 : given === "critical" && isTrusted ? 0 : 1;
-    const why = gate.sheds(rank, open, this.openCalls, this.#busyConnections);
+    const facts = exchange.connection.facts as ConnectionFacts;
+    const rank = rankOf(priorityIn(given, facts));
+    const why = gate.sheds(rank, facts.open, this.openCalls, this.#busyConnections);
     if (why === undefined) return false;
     this.#refuseOverload(exchange, route, given, why, isRepeat);
     return true;
@@ -405,10 +405,7 @@ export class ServerCore implements ServerConnectionOwner {
     why: RefusalWhy,
     isRepeat: boolean,
   ): void {
-    const { isTrusted } = exchange.connection.facts as ConnectionFacts;
-    const isCritical = given === "critical" && isTrusted;
-    const priority = given === "sheddable" ? given : isCritical ? "critical" : "normal";
-    this.admissionRefused(route.plan.info, priority, why);
+    this.admissionRefused(route.plan.info, priorityIn(given, exchange.connection.facts as ConnectionFacts), why);
     const { code, text, retryAfterMs, isNotRun, reason } = refusalFor(why, isRepeat ? NOT_AGAIN : COARSE_RETRY_MS);
     route.figures.refused(code);
     exchange.end({ code, text, metadata: undefined, details: undefined, retryAfterMs, isNotRun, reason });
@@ -470,6 +467,12 @@ export class ServerCore implements ServerConnectionOwner {
     this.#onIdle = undefined;
     listener();
   }
+}
+
+/** What a call says of its priority, as far as it is believed before anybody has asked who calls. */
+function priorityIn(given: string | undefined, { isTrusted }: ConnectionFacts): Priority {
+  if (given === "sheddable") return "sheddable";
+  return given === "critical" && isTrusted ? "critical" : "normal";
 }
 
 /** The call may have been done where another store would know of it, or none does: here it cannot be found out, and is not run. */

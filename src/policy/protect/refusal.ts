@@ -2,6 +2,7 @@
  * Why a server refuses a call before its handler begins, and how long the caller should wait before it comes again. The pushback is
  * gRFC A6's `grpc-retry-pushback-ms`: milliseconds, or -1 for "not again".
  */
+import type { Priority } from "../../call/method.ts";
 import type { Random } from "../../world/random.ts";
 
 /**
@@ -28,6 +29,10 @@ export type RefusalWhy =
 
 /** 0 critical, 1 normal, 2 sheddable. */
 export type PriorityRank = 0 | 1 | 2;
+
+export function rankOf(priority: Priority): PriorityRank {
+  return priority === "normal" ? 1 : priority === "critical" ? 0 : 2;
+}
 
 /** The pushback that stops all repeats. */
 export const NOT_AGAIN = -1;
