@@ -123,7 +123,7 @@ export const serverStack: readonly Layer[] = Object.freeze([
   },
   {
     name: "handler",
-    file: "server/server-call.ts",
+    file: "server/run-handler.ts",
     role: "the user's handler; whatever it throws ends in its call",
     why: "innermost",
   },
