@@ -133,7 +133,7 @@ class Storm {
     const { store, killsMax = Infinity } = this.#options;
     await Promise.all([
       loop(600, 2_000, async () => counts.serverKills < killsMax && this.#killServer(progress)),
-      loop(700, 2_500, async () => (counts.connectionsCut += this.#oneOf(this.#servers).cut())),
+      loop(700, 2_500, () => this.#cutConnections(isOver)),
       // In memory nothing outlives a process, so that a client must live to know what it asked for.
       store === "memory"
         ? undefined
@@ -147,6 +147,15 @@ class Storm {
     await sleep(this.#random.float() * 150);
     await server.start();
     if (this.counts.serverKills % 10 === 0) progress(`${this.counts.serverKills} servers killed`);
+  }
+
+  /** Of one server; a moment later if it has none, as when it has just been killed. */
+  async #cutConnections(isOver: () => boolean): Promise<void> {
+    for (let cut = 0; cut === 0 && !isOver(); ) {
+      cut = this.#oneOf(this.#servers).cut();
+      this.counts.connectionsCut += cut;
+      if (cut === 0) await sleep(20);
+    }
   }
 
   async #killClient(): Promise<void> {
