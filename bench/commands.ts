@@ -104,7 +104,7 @@ export interface Child<C> {
   stop(): void;
 }
 
-const askTimeoutMs = 60_000;
+const askTimeoutMsDefault = 60_000;
 
 /** How else a child is started. */
 export interface StartOptions {
@@ -112,6 +112,8 @@ export interface StartOptions {
   readonly before?: readonly string[] | undefined;
   /** For the program. */
   readonly args?: readonly string[] | undefined;
+  /** How long an answer may take; default a minute. */
+  readonly askTimeoutMs?: number | undefined;
 }
 
 /**
@@ -121,7 +123,7 @@ export interface StartOptions {
 export function startChild<C>(
   file: string,
   cpuSlot: 0 | 1 | "any",
-  { before, args: own }: StartOptions = {},
+  { before, args: own, askTimeoutMs = askTimeoutMsDefault }: StartOptions = {},
 ): Child<C> {
   const path = fileURLToPath(new URL(file, import.meta.url));
   const flags = ["--conditions=holdfast-source", "--expose-gc"];
@@ -140,7 +142,8 @@ export function startChild<C>(
   process.once("exit", stopWithUs);
   let lastId = 0;
   const ask = new Proxy({} as Record<string, (argument: unknown) => Promise<unknown>>, {
-    get: (_target, name) => (argument: unknown) => question(child, waiting, ++lastId, String(name), argument),
+    get: (_target, name) => (argument: unknown) =>
+      question(child, waiting, ++lastId, String(name), argument, askTimeoutMs),
   });
   return {
     ask: ask as unknown as C,
@@ -163,6 +166,7 @@ function question(
   id: number,
   name: string,
   argument: unknown,
+  askTimeoutMs: number,
 ): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const settle = (answer: Answer): void => {

@@ -120,9 +120,11 @@ async function measure(
   contender: OverloadContender,
   options: OverloadOptions,
 ): Promise<OverloadResult> {
+  // One question is answered when a whole part has run: steps take little more than a second.
+  const askTimeoutMs = 60_000 + 2_000 * (options.seconds + options.steps);
   const pair: Pair = {
     server: startChild<OverloadServerCommands>("./overload-server.ts", 1),
-    client: startChild<OverloadClientCommands>("./overload-client.ts", 0),
+    client: startChild<OverloadClientCommands>("./overload-client.ts", 0, { askTimeoutMs }),
   };
   try {
     const { connections } = options;
