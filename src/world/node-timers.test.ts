@@ -40,9 +40,22 @@ describe("Node's timers", () => {
       });
     });
     order.push("after schedule");
-    // Not the promise alone: such a timer does not keep the process alive.
-    await Promise.all([fired, new Promise((resolve) => setImmediate(resolve))]);
+    await fired;
     assert.deepEqual(order, ["after schedule", "fired"]);
+  });
+
+  it("fire in the next turn for a delay of 0 though a timer asked, and nothing else is to come for long", () => {
+    const done = run(`
+      const alive = setInterval(() => {}, 10_000);
+      setTimeout(() => {
+        const askedMs = performance.now();
+        nodeTimers.schedule(0, () => {
+          console.log(performance.now() - askedMs < 5_000 ? "at once" : "with the next that came");
+          clearInterval(alive);
+        });
+      }, 50);
+    `);
+    assert.deepEqual([done.status, done.stdout], [0, "at once\n"], done.stderr);
   });
 
   it("do not fire once cancelled, and may be cancelled twice and from inside", async () => {

@@ -66,12 +66,15 @@ function fire(timer: NodeTimer): void {
   timer.ring();
 }
 
-/** A delay of 0: the next turn, without the 1 ms that `setTimeout` makes of it. */
+/**
+ * A delay of 0: the next turn, without the 1 ms that `setTimeout` makes of it. It keeps the process alive for that turn: Node does not hurry for
+ * an immediate that does not, and one that was asked for by a timer would wait until the next byte or timer comes.
+ */
 class NextTurn implements Timer {
   private immediate: NodeJS.Immediate | undefined;
 
   constructor(callback: () => void) {
-    this.immediate = setImmediate(callback).unref();
+    this.immediate = setImmediate(callback);
   }
 
   cancel(): void {

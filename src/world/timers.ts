@@ -9,7 +9,7 @@ export interface Timer {
 
 export interface Timers {
   /**
-   * Runs `callback` once, `delayMs` or more from now (0 means the next turn). Never keeps the process alive:
+   * Runs `callback` once, `delayMs` or more from now (0 means the next turn, whatever else comes). Never keeps the process alive longer than a turn:
    * what must keep it alive is a socket or a listener.
    */
   schedule(delayMs: number, callback: () => void): Timer;

@@ -170,11 +170,8 @@ export function firstOf(calls: Iterable<CallNote>, wrong: (call: CallNote) => st
   return undefined;
 }
 
-function notReady({ clients }: LastLook): string | undefined {
-  for (const { host, peers } of clients) {
-    const lost = peers.find(({ health }) => health !== "ready");
-    if (lost !== undefined) return `to ${host} its peer ${lost.address} is ${lost.health}, long after the last fault`;
-  }
+function notReady({ lostPeers }: LastLook): string | undefined {
+  for (const [peer, health] of lostPeers) return `${peer} is ${health}, long after the last fault`;
   return undefined;
 }
 

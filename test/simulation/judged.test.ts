@@ -22,6 +22,7 @@ class Scene {
   peers: readonly SeenPeer[] = [];
   plan = plan;
   unhandled: readonly string[] = [];
+  lostPeers: ReadonlyMap<string, string> = new Map();
   leftover: Readonly<Record<string, number>> = { timers: 0 };
   closedInMs = 5;
   runningHandlers = 0;
@@ -74,6 +75,7 @@ class Scene {
       fresh: this.history.takeFresh(),
       clients: [client],
       unhandled: this.unhandled,
+      lostPeers: this.lostPeers,
       leftovers: [{ host: "c0", counts: this.leftover }],
       closedInMs: new Map([["shop/0", this.closedInMs]]),
       runningHandlers: new Map([["shop/0", this.runningHandlers]]),
@@ -318,6 +320,13 @@ test("a probe may fail in the calm only where the link itself loses segments, an
   assert.equal(isWrong(0.1, ["lost"]), true, "it had another attempt");
   assert.equal(isWrong(0.1, ["lost", "status"]), true, "it was answered");
   assert.equal(isWrong(0.1, []), true, "it found no peer");
+});
+
+test("a peer that no look finds ready after the storm is not taken for one that is made anew", () => {
+  const lost = wrong(converges, (scene) => {
+    scene.lostPeers = new Map([["to c0 its peer a", "connecting"]]);
+  });
+  assert.match(lost ?? "", /to c0 its peer a is connecting, long after the last fault/);
 });
 
 test("there are no cases for what is no invariant, and no name twice", () => {

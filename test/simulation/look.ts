@@ -41,6 +41,8 @@ export interface Look {
 
 /** The universe after its end: everything was closed, and time has passed. */
 export interface LastLook extends Look {
+  /** Peers that no look found ready in the minute after the last calls, in words, and how they were then. */
+  readonly lostPeers: ReadonlyMap<string, string>;
   readonly leftovers: readonly Leftover[];
   /** How long servers without calls took to close, by host. */
   readonly closedInMs: ReadonlyMap<string, number>;

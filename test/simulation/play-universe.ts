@@ -82,6 +82,8 @@ class Play {
   private readonly unhandled: string[] = [];
   private readonly lives = new Map<string, number>();
   private readonly boots = new Map<string, number>();
+  private readonly readyPeers = new Set<string>();
+  private readonly lostPeers = new Map<string, string>();
   private readonly directory = new TestDirectory();
   private readonly journal: SimulatedJournal | undefined;
   private drainsDone = 0;
@@ -204,13 +206,25 @@ class Play {
     for (let round = 0; round < probesInRow; round++) await this.probeAll(1);
     while (this.nowMs < stormMs + calmMs) await this.pass(calmStepMs);
     await this.probeAll(2 * this.plan.servers.replicas);
-    // A link that loses segments may be about to be made anew.
+    // A link that loses segments may be about to be made anew, and so may each that has grown old: not all are ready at one moment.
     const untilMs = this.nowMs + redialMs;
-    while (this.nowMs < untilMs && !this.isEveryPeerReady) await this.pass(calmStepMs);
+    this.noteReady();
+    while (this.nowMs < untilMs && this.lostPeers.size > 0) {
+      await this.pass(calmStepMs);
+      this.noteReady();
+    }
   }
 
-  private get isEveryPeerReady(): boolean {
-    return this.seenClients().every(({ peers }) => peers.every(({ health }) => health === "ready"));
+  /** Peers of clients that were not ready at any look since the last calls, and what they were instead. */
+  private noteReady(): void {
+    for (const { host, peers } of this.seenClients()) {
+      for (const { address, health } of peers) {
+        const key = `to ${host} its peer ${address}`;
+        if (health === "ready") this.readyPeers.add(key);
+        if (this.readyPeers.has(key)) this.lostPeers.delete(key);
+        else this.lostPeers.set(key, health);
+      }
+    }
   }
 
   private async probeAll(atOnce: number): Promise<void> {
@@ -237,6 +251,7 @@ class Play {
     await this.cluster.advance(afterMs);
     const look: LastLook = {
       ...this.look(seen),
+      lostPeers: this.lostPeers,
       leftovers: [...soon, ...this.leftovers(true)],
       closedInMs,
       runningHandlers: new Map([...this.handlers.values()].map(({ host, running }) => [host, running])),

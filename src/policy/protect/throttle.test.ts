@@ -101,10 +101,23 @@ describe("the throttle", () => {
   it("is soon back when the server was well for twenty calls only", () => {
     const throttle = new Throttle();
     for (let i = 0; i < 5_000; i++) throttle.accepted(0);
-    throttle.refused(0);
+    for (let i = 0; i < 10_000; i++) throttle.refused(0);
     for (let i = 0; i < 20; i++) throttle.accepted(1);
+    assert.equal(throttle.isActive, false);
     for (let i = 0; i < 60; i++) throttle.refused(2);
     assert.ok(throttle.refusedShare(2) > 0.45);
+  });
+
+  it("stays as slow to refuse as it was when bursts of refusals among very many accepted were forgotten", () => {
+    const throttle = new Throttle();
+    for (let i = 0; i < 5_000; i++) throttle.accepted(0);
+    for (let burst = 0; burst < 10; burst++) {
+      for (let i = 0; i < 64; i++) throttle.refused(0);
+      for (let i = 0; i < 20; i++) throttle.accepted(1);
+      assert.equal(throttle.isActive, false);
+    }
+    for (let i = 0; i < 64; i++) throttle.refused(2);
+    assert.equal(throttle.refusedShare(2), 0);
   });
 
   it("does nothing below five calls a second, though all are refused", () => {

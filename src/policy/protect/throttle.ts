@@ -33,7 +33,7 @@ const SHAPE = {
   perSecondMin: numberOption({ default: 5, min: 0, max: 1_000_000 }),
 };
 
-/** So many accepted in a row, and the refusals are forgotten. */
+/** So many accepted in a row, and the refusals are forgotten, with the accepts that they weigh against; so many accepts stay at least. */
 const ACCEPTS_TO_CLEAR = 20;
 /** So are they when the server has refused nothing for so long: who is hardly called, for it refused so much, need not wait for 20 calls. */
 const QUIET_MS = 3_000;
@@ -114,9 +114,10 @@ export class Throttle {
     if (!this.active) return;
     this.acceptsInARow += 1;
     if (this.acceptsInARow >= ACCEPTS_TO_CLEAR) {
+      // All older accepts would cover for as many refusals if the server is still at its limit; none of them, and a burst among many looks like all.
+      const spare = this.accepts - (this.refusals + this.local) / (this.factor - 1);
       this.clear();
-      // Older accepts would cover for as many refusals if the server is still at its limit.
-      this.accepts = ACCEPTS_TO_CLEAR;
+      this.accepts = Math.max(ACCEPTS_TO_CLEAR, spare);
     }
   }
 
