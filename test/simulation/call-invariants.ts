@@ -96,14 +96,15 @@ export const repliesFit: Invariant = {
 };
 
 /**
- * Whether what is wrong with a reply was under a checksum. The messages of streams have none (docs/wire.md), so a handler that reads a
- * stream of requests may be given a flipped bit, and its one reply, which has a checksum, then fits what it was given. Clients of the
- * preset "none" ask for none.
+ * Whether what is wrong with a reply was under a checksum. The messages of streams have none (docs/wire.md), nor has the request of a call
+ * that begins before its connection has brought a first reply: so a handler may be given a flipped bit, and its one reply, which has a
+ * checksum, then fits what it was given. Clients of the preset "none" ask for none.
  */
-function isChecked({ kind, client, isReplyChanged }: CallNote, plan: UniversePlan): boolean {
+function isChecked({ kind, client, attempts, isReplyChanged }: CallNote, plan: UniversePlan): boolean {
   if (!plan.isCorrupting) return true;
   if (plan.clients.find(({ host }) => host === client)?.preset === "none") return false;
-  return kind === "unary" || (kind === "client-stream" && isReplyChanged);
+  if (kind === "unary") return attempts.find(({ status }) => status === 0)?.isRequestChecked ?? true;
+  return kind === "client-stream" && isReplyChanged;
 }
 
 export const reachedIsTrue: Invariant = {

@@ -26,6 +26,8 @@ export interface Attempt {
   readonly sentAtMs: number;
   /** Peers that could have taken it as well, as far as the wire and the client's opinion go. Known from a call's second attempt on. */
   readonly usablePeers: readonly string[];
+  /** Its request has a checksum: that of a call which begins before its connection has brought a first reply has none. */
+  readonly isRequestChecked: boolean;
   /** Response headers came; Infinity before. */
   answeredAtMs: number;
   /** The first whole reply came; Infinity before. */
@@ -129,7 +131,9 @@ export class History {
     this.open.delete(note);
   }
 
-  attemptBegan(facts: Pick<Attempt, "call" | "peer" | "connection" | "stream" | "sentAtMs" | "usablePeers">): Attempt {
+  attemptBegan(
+    facts: Pick<Attempt, "call" | "peer" | "connection" | "stream" | "sentAtMs" | "usablePeers" | "isRequestChecked">,
+  ): Attempt {
     const attempt: Attempt = {
       ...facts,
       number: facts.call.attempts.length + 1,

@@ -51,7 +51,15 @@ class Scene {
   }
 
   attempt(call: CallNote, facts: Partial<Attempt> = {}): Attempt {
-    const where = { call, peer: "a", connection: 0, stream: 1, sentAtMs: 1000, usablePeers: [] };
+    const where = {
+      call,
+      peer: "a",
+      connection: 0,
+      stream: 1,
+      sentAtMs: 1000,
+      usablePeers: [],
+      isRequestChecked: true,
+    };
     return Object.assign(this.history.attemptBegan({ ...where, ...facts }), facts);
   }
 
@@ -295,17 +303,20 @@ test("a repeat is free or charged by the failure that came last, not by that of 
 });
 
 test("where bits flip, the reply to a stream of requests is held against what a handler answered", () => {
-  const isWrong = (facts: Partial<CallNote>, isCorrupting: boolean): boolean =>
+  const isWrong = (facts: Partial<CallNote>, isCorrupting: boolean, isRequestChecked = true): boolean =>
     wrong(repliesFit, (scene) => {
       const clients = plan.clients.map((client) => ({ ...client, preset: "standard" as const }));
       scene.plan = { ...plan, clients, isCorrupting };
-      scene.ended({ wrong: "the reply is another's", ...facts });
+      const call = scene.ended({ wrong: "the reply is another's", ...facts });
+      scene.attempt(call, { end: "status", status: 0, isRequestChecked });
     }) !== undefined;
   const given = { kind: "client-stream", isReplyChanged: false } as const;
   assert.equal(isWrong(given, true), false, "its requests have no checksums");
   assert.equal(isWrong(given, false), true, "no bit was flipped");
   assert.equal(isWrong({ ...given, isReplyChanged: true }, true), true, "its reply has one");
   assert.equal(isWrong({ kind: "unary" }, true), true, "both have one");
+  assert.equal(isWrong({ kind: "unary" }, true, false), false, "its connection had brought no reply before");
+  assert.equal(isWrong({ kind: "unary" }, false, false), true, "no bit was flipped");
 });
 
 test("a probe may fail in the calm only where the link itself loses segments, and all its attempts were lost", () => {

@@ -108,3 +108,39 @@ test("the tap sees each attempt of a call, how it ended, and what the client lea
   assert.deepEqual([tap.timers, tap.holds], [0, 0]);
   assert.ok(tap.connections.length >= 2 && tap.connections.every(({ isClosed }) => isClosed));
 });
+
+test("a stream that leaves after a GOAWAY which leaves it out was not processed", () => {
+  const history = new History();
+  const tap = new WireTap(createCluster().world, history, () => 10, 1);
+  const call = history.callBegan({
+    client: "c0",
+    life: 0,
+    effect: "once",
+    kind: "unary",
+    beganAtMs: 5,
+    dueAtMs: 20,
+    attemptsMax: 3,
+    isProbe: false,
+  });
+  const connection = tap.connecting("a", () => 0);
+  const open = (stream: number): void => {
+    const fields = new Map([[callMarkName, callMark(call.number)]]);
+    tap.wrote(connection, { type: 1, flags: 4, stream, payload: Buffer.alloc(0), fields });
+  };
+  open(9);
+  tap.read(connection, {
+    type: 7,
+    flags: 0,
+    stream: 0,
+    payload: Buffer.from("0000000900000000", "hex"),
+    fields: undefined,
+  });
+  open(11);
+  assert.deepEqual(
+    call.attempts.map(({ stream, end }) => [stream, end]),
+    [
+      [9, "open"],
+      [11, "unprocessed"],
+    ],
+  );
+});

@@ -41,6 +41,8 @@ export interface TappedConnection {
   /** The server said that it takes no new calls. */
   isLeaving: boolean;
   isClosed: boolean;
+  /** The last stream that the server has seen or will, as its GOAWAY says; Infinity before. */
+  lastStream: number;
   /** What came could not be read. */
   isBlind: boolean;
   streamsMax: number;
@@ -114,6 +116,7 @@ export class WireTap {
       heardAtMs: Number.NEGATIVE_INFINITY,
       refusedAtMs: Number.NEGATIVE_INFINITY,
       isLeaving: false,
+      lastStream: Number.POSITIVE_INFINITY,
       isClosed: false,
       isBlind: false,
       streamsMax: Number.POSITIVE_INFINITY,
@@ -149,8 +152,9 @@ export class WireTap {
         break;
       case FRAME_GOAWAY:
         connection.isLeaving = true;
+        connection.lastStream = frame.payload.readUInt32BE(0) & 0x7fffffff;
         for (const id of [...connection.streams.keys()]) {
-          if (id > (frame.payload.readUInt32BE(0) & 0x7fffffff)) this.ended(connection, id, "unprocessed");
+          if (id > connection.lastStream) this.ended(connection, id, "unprocessed");
         }
         break;
       case FRAME_RST_STREAM: {
@@ -193,9 +197,12 @@ export class WireTap {
             stream: frame.stream,
             sentAtMs: this.nowMs(),
             usablePeers: call.attempts.length === 0 ? [] : this.usablePeers(),
+            isRequestChecked: frame.fields?.has("holdfast-crc") === true,
           });
     const stream = { attempt, isLocalEnded: ends, isRemoteEnded: false, bytes: 0, prefix: [] };
     connection.streams.set(frame.stream, stream);
+    // It was begun before the GOAWAY was read, in the same turn, and leaves after.
+    if (frame.stream > connection.lastStream) this.ended(connection, frame.stream, "unprocessed");
   }
 
   private settings(connection: TappedConnection, payload: Buffer): void {
