@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { createServer } from "node:net";
 import { describe, it } from "node:test";
+import { deadPort } from "../world/testdata/dead-port.ts";
 import type { ProxyFault } from "./proxy-fault.ts";
 import { bytes, FOREVER_MS, heardReset, HOST, only, rig, when } from "./testdata/proxy-rig.ts";
 
@@ -71,13 +70,8 @@ describe("a fault proxy on real sockets", { timeout: 30_000 }, () => {
   });
 
   it("whose target is not there breaks the connection off, and counts it", async () => {
-    const probe = createServer().listen(0, HOST);
-    await once(probe, "listening");
-    const empty = probe.address();
-    probe.close();
-    await once(probe, "close");
-    const port = typeof empty === "object" && empty !== null ? empty.port : assert.fail();
-    await using at = await rig({ target: { host: HOST, port } });
+    using dead = await deadPort();
+    await using at = await rig({ target: { host: HOST, port: dead.port } });
     const client = at.client();
     assert.ok(await heardReset(client));
     assert.equal(at.proxy.counts().unreachable, 1);

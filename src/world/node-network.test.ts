@@ -15,6 +15,7 @@ import {
 } from "../testing/recorded-sockets.ts";
 import type { ClientTlsOptions, Listener, SocketAddress } from "./network.ts";
 import { createNodeNetwork } from "./node-network.ts";
+import { deadPort } from "./testdata/dead-port.ts";
 
 const network = createNodeNetwork();
 const listeners: Listener[] = [];
@@ -34,15 +35,6 @@ async function pair(): Promise<Awaited<ReturnType<typeof connectPair>>> {
   const made = await connectPair(network);
   listeners.push(made.side.listener);
   return made;
-}
-
-/** A port where nobody listens: one that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const at = server.address();
-  server.close();
-  return typeof at === "object" && at !== null ? at.port : assert.fail();
 }
 
 function portOf(side: RecordedListener): number {
@@ -255,7 +247,8 @@ describe("connecting", () => {
   });
 
   it("says which address refuses", async () => {
-    const port = await freePort();
+    using dead = await deadPort();
+    const { port } = dead;
     const client = connect({ kind: "tcp", host: "127.0.0.1", port });
     await client.seen.has("closed");
     assert.equal(client.seen.error?.phase, "connect");
@@ -279,7 +272,8 @@ describe("connecting", () => {
     assert.equal(reached.socket.remoteAddress, `127.0.0.1:${port}`);
     reached.socket.destroy();
 
-    const free = await freePort();
+    using dead = await deadPort();
+    const free = dead.port;
     const { seen } = connectRecorded(byName, { kind: "tcp", host: "two.test", port: free });
     await seen.has("closed");
     assert.equal(seen.error?.phase, "connect");

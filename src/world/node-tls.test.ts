@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { connect as connectRaw, createServer, type LookupFunction } from "node:net";
+import { connect as connectRaw, type LookupFunction } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
@@ -15,6 +15,7 @@ import {
 } from "../testing/recorded-sockets.ts";
 import type { ClientTlsOptions, Listener, ServerTlsOptions, SocketAddress } from "./network.ts";
 import { createNodeNetwork } from "./node-network.ts";
+import { deadPort } from "./testdata/dead-port.ts";
 
 const network = createNodeNetwork();
 const listeners: Listener[] = [];
@@ -37,15 +38,6 @@ async function inDirectory(work: (directory: string) => Promise<void>): Promise<
   } finally {
     await rm(directory, { recursive: true });
   }
-}
-
-/** A port where nobody listens: one that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const at = server.address();
-  server.close();
-  return typeof at === "object" && at !== null ? at.port : assert.fail();
 }
 
 function portOf(side: RecordedListener): number {
@@ -286,7 +278,8 @@ describe("TLS", () => {
     const answered = connect(babbling.address, clientTls);
     await answered.seen.has("closed");
     assert.equal(answered.seen.error?.phase, "tls");
-    const port = await freePort();
+    using dead = await deadPort();
+    const { port } = dead;
     const nobody = connect({ kind: "tcp", host: "127.0.0.1", port }, clientTls);
     await nobody.seen.has("closed");
     assert.deepEqual([nobody.seen.error?.phase, nobody.seen.error?.code], ["connect", "ECONNREFUSED"]);

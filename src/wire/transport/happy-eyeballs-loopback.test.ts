@@ -16,6 +16,7 @@ import {
 import type { ClientTlsOptions, Listener, Socket } from "../../world/network.ts";
 import { createNodeNetwork } from "../../world/node-network.ts";
 import { nodeWorld } from "../../world/node.ts";
+import { deadPort } from "../../world/testdata/dead-port.ts";
 import { connectRacing } from "./happy-eyeballs.ts";
 
 const listeners: Listener[] = [];
@@ -60,15 +61,6 @@ async function hasIpv6(): Promise<boolean> {
   }
   server.close();
   return true;
-}
-
-/** A port at which neither family listens: one that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const at = server.address();
-  server.close();
-  return typeof at === "object" && at !== null ? at.port : assert.fail();
 }
 
 function pem(made: ReturnType<typeof makeCertificates>): NonNullable<RecordedListenOptions["tls"]> {
@@ -117,7 +109,8 @@ describe("a race on real loopback addresses", () => {
   });
 
   it("names both addresses when neither listens", { skip }, async () => {
-    const port = await freePort();
+    using dead = await deadPort();
+    const { port } = dead;
     const { seen } = race(["::1", "127.0.0.1"], port);
     await seen.has("closed");
     assert.deepEqual(seen.told, ["closed"]);
