@@ -2,7 +2,7 @@
  * What calls made inside something inherit: its deadline, cancellation, priority and trace. A handler's call is a scope,
  * and so is what `within` opens. Carried by AsyncLocalStorage.
  */
-import { AsyncLocalStorage } from "node:async_hooks";
+import { AsyncLocalStorage, AsyncResource } from "node:async_hooks";
 import type { Clock } from "../world/clock.ts";
 import type { Call } from "./call.ts";
 import type { Priority } from "./method.ts";
@@ -119,6 +119,32 @@ export class CallScope implements TraceWords {
 
 /** Where the current scope is found. One for the process: context flows by it through user code. */
 export const scopes: AsyncLocalStorage<CallScope | undefined> = new AsyncLocalStorage();
+
+const MANUAL = Object.freeze({ requireManualDestroy: true });
+
+/** The async context as it is here, to go back to from wherever: a user's own AsyncLocalStorage must not notice what else the process does. */
+export function contextHere(name: string): AsyncResource {
+  return new AsyncResource(name, MANUAL);
+}
+
+/**
+ * Runs `work` in that context, inside `scope`. As `scopes.run`, which makes two maps of all stores where this makes one, and in the context of
+ * whoever happens to be at work.
+ */
+export function runInContext<S extends CallScope, T, R>(
+  context: AsyncResource,
+  scope: S,
+  work: (scope: S, given: T) => R,
+  given: T,
+): R {
+  return context.runInAsyncScope(enter as typeof enter<S, T, R>, undefined, scope, work, given);
+}
+
+function enter<S extends CallScope, T, R>(scope: S, work: (scope: S, given: T) => R, given: T): R {
+  // Ends with the context's own scope.
+  scopes.enterWith(scope);
+  return work(scope, given);
+}
 
 /** Lets `to` go on in the trace of `from`. */
 export function copyTrace(from: TraceWords, to: TraceWords): void {

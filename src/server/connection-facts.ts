@@ -2,8 +2,10 @@
  * What a server knows of a connection before its first call: where it came in, who is at its other end, and whether what it says of
  * itself is believed. Made once per connection.
  */
+import type { AsyncResource } from "node:async_hooks";
 import type { Peer } from "../call/peer.ts";
 import type { Principal } from "../call/principal.ts";
+import { contextHere } from "../call/scope.ts";
 import type { Principal as AdmittedPrincipal } from "../policy/protect/principal.ts";
 import type { Socket } from "../world/network.ts";
 
@@ -44,6 +46,7 @@ export class ConnectionFacts {
   failed: number;
   /** Whom admission counts its calls for. */
   admitted: AdmittedPrincipal | undefined;
+  #context: AsyncResource | undefined;
 
   constructor(door: DoorFacts, socket: Socket) {
     const identities = socket.tls?.identities ?? [];
@@ -54,9 +57,18 @@ export class ConnectionFacts {
     this.certified = id === undefined ? undefined : Object.freeze({ id });
     this.isTrusted = door.isLocal || !door.isTls || id !== undefined;
     this.admitted = undefined;
+    this.#context = undefined;
     this.open = 0;
     this.started = 0;
     this.succeeded = 0;
     this.failed = 0;
+  }
+  /**
+   * The async context that its handlers run in, whoever lets them begin: that of its door, as its sockets have it. First asked for when a call arrives: idle
+   * connections have none.
+   */
+  get context(): AsyncResource {
+    this.#context ??= contextHere("HOLDFAST_CONNECTION");
+    return this.#context;
   }
 }

@@ -26,6 +26,7 @@ export function runHandler(call: ServerCall, request: unknown): void {
       void sendAll(call, result);
       call.replyKnown();
     } else if (isThenable(result)) {
+      call.outlastsTurn();
       result.then(
         (reply) => settleUnary(call, reply),
         (error: unknown) => settleFailed(call, error),

@@ -8,11 +8,12 @@ import type { Outcome } from "../call/interceptor.ts";
 import { appendMetadata, type Metadata, metadataFromPairs } from "../call/metadata.ts";
 import type { Principal } from "../call/principal.ts";
 import type { Reason } from "../call/reason.ts";
-import { CallScope, scopes } from "../call/scope.ts";
+import { CallScope, runInContext } from "../call/scope.ts";
 import type { DedupEntry } from "../durable/dedup-store.ts";
 import type { MessageCodec } from "../schema/codec.ts";
 import { type ExchangeOwner, type ServerExchange, type Status, unreadable } from "../wire/transport/server-exchange.ts";
 import { WheelEntry } from "../wire/transport/timer-wheel.ts";
+import type { ConnectionFacts } from "./connection-facts.ts";
 import type { Execution, ExecutionOwner } from "./execution.ts";
 import { readable, statusOf } from "./handler-error.ts";
 import { HandlerView } from "./handler-view.ts";
@@ -74,6 +75,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   #execution: Execution | undefined;
   /** Behind interceptors: the runs that have passed what stands before the handler, and have not ended. */
   #innerRuns: Set<Execution> | undefined;
+  /** It was let in without more, and is not counted among those that run. */
+  #isUnmeasured: boolean;
   #isRunning: boolean;
   #hasHandlerEnded: boolean;
   /** The handler behind interceptors that have given up on it still runs: so many times. */
@@ -120,6 +123,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.#hasRequest = false;
     this.#execution = undefined;
     this.#innerRuns = undefined;
+    this.#isUnmeasured = false;
     this.#isRunning = false;
     this.#hasHandlerEnded = false;
     this.#heldBy = 0;
@@ -134,6 +138,10 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.#isDetached = false;
   }
 
+  /** What is known of its connection. */
+  get facts(): ConnectionFacts {
+    return this.exchange.connection.facts as ConnectionFacts;
+  }
   get requestCodec(): MessageCodec {
     return this.route.plan.request;
   }
@@ -406,7 +414,10 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     }
     if (this.route.interceptors.length > 0 || this.core.interceptors.length > 0) {
       this.#isRunning = true;
-      scopes.run(this, runIntercepted, this);
+      runInContext(this.facts.context, this, runIntercepted, undefined);
+    } else if (!this.isKept && this.core.passesUnmeasured(this)) {
+      this.#isUnmeasured = true;
+      this.passed();
     } else if (this.hasGates) {
       this.#execution = this.core.executionOf(this);
       this.#execution.go();
@@ -424,6 +435,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     const { validate, isRequestStream } = this.route;
     const problem = validate === undefined || isRequestStream ? undefined : this.#validated(request);
     if (problem instanceof Promise) {
+      this.outlastsTurn();
+      if (this.#execution !== undefined) this.#execution.hasWaited = true;
       problem.then(
         (late) => this.#startLate(request, late),
         (error: unknown) => this.#startLate(request, error),
@@ -493,7 +506,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.#isRunning = true;
     this.hasRun = true;
     if (this.core.events.hears("call.ended")) this.startedMs = this.core.runtime.world.clock.monotonicMs();
-    scopes.run(this, runHandler, this, request);
+    runInContext(this.facts.context, this, runHandler, request);
     if (this.route.isRequestStream || this.route.isReplyStream) this.#execution?.givePermitBack();
   }
 
@@ -544,8 +557,17 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   endsInTurn(): void {
     const { gate } = this.core;
     const execution = this.#execution;
-    if (gate === undefined || execution === undefined || execution.isTimed || gate.admission.isTurnDue) return;
+    if (execution === undefined ? !this.#isUnmeasured : execution.isTimed || execution.hasWaited) return;
+    if (gate === undefined || gate.admission.isTurnDue) return;
     this.core.endsAtMs = this.arrivedMs + this.route.handlerFigures.costMs;
+  }
+
+  /** Its handler, or what stands before it, goes on after the turn in which the call came: now it counts among those that run. */
+  outlastsTurn(): void {
+    if (!this.#isUnmeasured) return;
+    this.#isUnmeasured = false;
+    this.#execution = this.core.executionOf(this);
+    this.core.gate?.admission.outlasts(this.#execution, this.arrivedMs);
   }
 
   /** The handler failed, and all that it did was taken back: a repeat runs. Unless a transaction that it did not wait for has committed. */

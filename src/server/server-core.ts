@@ -274,7 +274,7 @@ export class ServerCore implements ServerConnectionOwner {
 
   /** Who calls, and may they? True: they may, now. False: the call was refused, or hears `identified`. */
   identify(call: ServerCall): boolean {
-    const facts = call.exchange.connection.facts as ConnectionFacts;
+    const { facts } = call;
     const { rule } = call.route;
     const isOpen = rule === undefined ? !facts.door.asksCertificates : rule.kind === "anyone";
     if (
@@ -290,7 +290,7 @@ export class ServerCore implements ServerConnectionOwner {
 
   /** A call has come to its end for its caller. */
   record(call: ServerCall, code: CodeOrOk, error: RpcError | undefined): void {
-    const facts = call.exchange.connection.facts as ConnectionFacts;
+    const { facts } = call;
     const nowMs = this.endsAtMs >= 0 ? this.endsAtMs : this.runtime.world.clock.monotonicMs();
     this.endsAtMs = Number.NaN;
     this.recordedAtMs = nowMs;
@@ -299,6 +299,13 @@ export class ServerCore implements ServerConnectionOwner {
     call.route.figures.ended(code, nowMs, nowMs - call.arrivedMs);
     if (this.events.hears("call.ended"))
       this.events.emit("call.ended", nowMs, { record: recordOf(call, code, error, nowMs) });
+  }
+
+  /** Whether a call, whose answer is not kept, may go to its handler without a look at what else runs: it would be let in, and nobody is to wait for it. */
+  passesUnmeasured(call: ServerCall): boolean {
+    const { gate } = this;
+    if (gate === undefined || this.#rate !== undefined) return false;
+    return gate.admission.passes(call.route.handlerFigures, call.deadlineMs, call.arrivedMs);
   }
 
   /** The way to the handler, for a call without interceptors. */
@@ -320,12 +327,12 @@ export class ServerCore implements ServerConnectionOwner {
 
   callBegan(call: ServerCall): void {
     this.openCalls += 1;
-    if ((call.exchange.connection.facts as ConnectionFacts).open++ === 0) this.#busyConnections += 1;
+    if (call.facts.open++ === 0) this.#busyConnections += 1;
     this.gate?.wanted();
   }
   callEnded(call: ServerCall): void {
     this.openCalls -= 1;
-    if (--(call.exchange.connection.facts as ConnectionFacts).open === 0) this.#busyConnections -= 1;
+    if (--call.facts.open === 0) this.#busyConnections -= 1;
     this.finishedCalls += 1;
   }
   /** A reply stream's headers are to go at the end of this turn, with what the handler sets until then. */
@@ -366,8 +373,7 @@ export class ServerCore implements ServerConnectionOwner {
 
   /** On whose behalf a call is made, as far as admission asks: its principal, or its connection where nobody is known. */
   admittedPrincipalOf(call: ServerCall): AdmittedPrincipal {
-    const { principal } = call;
-    const facts = call.exchange.connection.facts as ConnectionFacts;
+    const { principal, facts } = call;
     if (principal !== undefined && principal !== facts.certified) return this.#principals.of(principal.id);
     facts.admitted ??= this.#principals.of(principal?.id ?? facts.peer.address);
     return facts.admitted;

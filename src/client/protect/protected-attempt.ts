@@ -1,7 +1,7 @@
 /**
  * Hot path: one attempt at a function's work: what the work is given, and the scope of the calls that it makes.
  */
-import { AsyncResource } from "node:async_hooks";
+import type { AsyncResource } from "node:async_hooks";
 import type { Call } from "../../call/call.ts";
 import type { Deadline } from "../../call/deadline.ts";
 import { CallScope, copyTrace, scopes } from "../../call/scope.ts";
@@ -90,13 +90,6 @@ export class AttemptScope extends CallScope {
   override get call(): Call | undefined {
     return this.#parent?.call;
   }
-}
-
-const MANUAL = Object.freeze({ requireManualDestroy: true });
-
-/** The async context as it is here, to go back to from a timer: the user's own AsyncLocalStorage must not notice a repeat. */
-export function contextHere(): AsyncResource {
-  return new AsyncResource("HOLDFAST_CALL", MANUAL);
 }
 
 /** Runs `work` inside `scope`. As `scopes.run`, which makes two maps of all stores where this makes one: it is half of what a call costs. */

@@ -9,7 +9,7 @@ import { failure, RpcError } from "../../call/error.ts";
 import { callIdText, mintCallId } from "../../call/ids.ts";
 import type { Priority } from "../../call/method.ts";
 import type { Reason } from "../../call/reason.ts";
-import { CallScope, type ScopeChild, scopes } from "../../call/scope.ts";
+import { CallScope, contextHere, type ScopeChild, scopes } from "../../call/scope.ts";
 import type { AttemptWhy } from "../call-attempt.ts";
 import { priorityOf } from "../call-base.ts";
 import { isAnswerCode } from "../call-error.ts";
@@ -19,14 +19,7 @@ import { REFUSED } from "./breaker.ts";
 import { CallCourse } from "./call-course.ts";
 import { fallBack } from "./fall-back.ts";
 import type { FreshCall } from "./fresh-calls.ts";
-import {
-  type AnyAttempt,
-  AttemptScope,
-  contextHere,
-  inspectCustom,
-  LaterAttempt,
-  runInside,
-} from "./protected-attempt.ts";
+import { type AnyAttempt, AttemptScope, inspectCustom, LaterAttempt, runInside } from "./protected-attempt.ts";
 import type { ProtectedPeer } from "./protected-peer.ts";
 import { ProtectedTrail } from "./protected-trail.ts";
 import type { ProtectedPlan } from "./protection.ts";
@@ -172,7 +165,7 @@ export class ProtectedCall implements AnyAttempt, Deadline, ScopeChild, FreshCal
     if (protection.events.isHeard) this.trail = new ProtectedTrail();
     if (scope !== undefined && !this.#inherit(scope)) return;
     if (signal !== undefined && !this.#listen(signal)) return;
-    if (plan.keepsContext) this.context = contextHere();
+    if (plan.keepsContext) this.context = contextHere("HOLDFAST_CALL");
     this.start("first", fresh.nowMs);
     for (let copies = plan.policy.copies; copies > 1 && !this.isOver; copies--) this.start("copy", fresh.nowMs);
   }
@@ -307,7 +300,7 @@ export class ProtectedCall implements AnyAttempt, Deadline, ScopeChild, FreshCal
         const mayRepeat = this.mayRepeat && attempt.number === 1;
         const scope = new AttemptScope(this, this.#attemptDeadlineMs(attempt), mayRepeat);
         attempt.inner = scope;
-        given = runInside(scope, this.context ?? contextHere(), plan.work, attempt, args);
+        given = runInside(scope, this.context ?? contextHere("HOLDFAST_CALL"), plan.work, attempt, args);
       } else {
         given = args.length === 0 ? plan.work(attempt) : plan.work(attempt, ...args);
       }
@@ -394,7 +387,7 @@ export class ProtectedCall implements AnyAttempt, Deadline, ScopeChild, FreshCal
 
   #failed(attempt: AnyAttempt, failed: AttemptFailure): void {
     // This is a reaction to the work's promise, so it runs where the call was made.
-    this.context ??= contextHere();
+    this.context ??= contextHere("HOLDFAST_CALL");
     const course = this.toCourse();
     const nowMs = this.plan.protection.nowMs();
     course.attemptFailed(attempt, failed, nowMs);

@@ -231,6 +231,23 @@ export class Admission {
   }
 
   /**
+   * Whether a call of that method begins now without more: what is known of it says that it costs nobody anything. It is counted, and leaves nothing
+   * behind if it has ended when its turn does; else {@link outlasts} is told, and then {@link ended}. `nowMs` as for {@link offer}.
+   */
+  passes(figures: HandlerFigures, deadlineMs: number, nowMs: number): boolean {
+    if (!figures.isWellKnown || deadlineMs <= nowMs || !this.limit.isAdaptive) return false;
+    figures.passed(nowMs);
+    this.admittedCount += 1;
+    return true;
+  }
+
+  /** A call that passed at `nowMs` goes on after its turn: it runs, and takes no permit. */
+  outlasts(call: AdmissionCall, nowMs: number): void {
+    call.handlerFigures.running += 1;
+    this.holdShort(call, nowMs);
+  }
+
+  /**
    * The synchronous part of a call's begin took so long. The server times it when `call.handlerFigures.isTimed` was true before the call was
    * admitted, and may leave out the rest.
    */
@@ -331,14 +348,18 @@ export class Admission {
 
   /** It takes no permit and makes nobody wait. */
   private beginShort(call: AdmissionCall, nowMs: number): typeof ADMITTED {
+    call.handlerFigures.began(nowMs);
+    this.holdShort(call, nowMs);
+    this.admittedCount += 1;
+    return ADMITTED;
+  }
+
+  private holdShort(call: AdmissionCall, nowMs: number): void {
     if (call.principal.held++ === 0) this.holders += 1;
     call.admissionState = RUNNING;
     call.admittedAtMs = nowMs;
     call.runningThen = 0;
-    call.handlerFigures.began(nowMs);
     this.short += 1;
-    this.admittedCount += 1;
-    return ADMITTED;
   }
 
   private run(call: AdmissionCall, nowMs: number): void {
