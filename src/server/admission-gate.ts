@@ -48,8 +48,11 @@ export class AdmissionGate extends WheelEntry {
     this.#isDrainDue = false;
     this.isLate = false;
     this.#drain = () => {
-      this.#isDrainDue = false;
-      this.#turn(runtime.world.clock.monotonicMs());
+      // After the turn's writes, all of them: what begins now may keep the loop.
+      queueMicrotask(() => {
+        this.#isDrainDue = false;
+        this.#turn(runtime.world.clock.monotonicMs());
+      });
     };
   }
 
@@ -102,7 +105,11 @@ export class AdmissionGate extends WheelEntry {
   }
 
   expired(nowMs: number): void {
-    this.#turn(nowMs);
+    try {
+      this.admission.timeCame(nowMs);
+    } finally {
+      this.#look();
+    }
   }
 
   /** Nothing waits any more. */

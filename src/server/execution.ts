@@ -8,7 +8,7 @@
  */
 import type { DedupClaim, DedupEntry } from "../durable/dedup-store.ts";
 import { type AdmissionCall, OUTSIDE, WAITING } from "../policy/protect/admission.ts";
-import type { HandlerFigures } from "../policy/protect/handler-figures.ts";
+import { HEAVY_MS, type HandlerFigures } from "../policy/protect/handler-figures.ts";
 import type { Principal as AdmittedPrincipal } from "../policy/protect/principal.ts";
 import { NOT_AGAIN, type PriorityRank, rankOf, type RefusalWhy } from "../policy/protect/refusal.ts";
 import { refusalFor } from "./admission-gate.ts";
@@ -169,11 +169,15 @@ export class Execution implements AdmissionCall {
   }
 
   #runTimed(): void {
-    const { gate, runtime } = this.call.core;
+    const { call } = this;
+    const { gate, runtime } = call.core;
     const { clock } = runtime.world;
     const startMs = clock.monotonicMs();
     this.#owner.passed();
-    gate?.timed(this, clock.monotonicMs() - startMs);
+    const costMs = clock.monotonicMs() - startMs;
+    gate?.timed(this, costMs);
+    // The turn may hold more such handlers: what this one answered does not wait for them.
+    if (costMs >= HEAVY_MS) call.exchange.connection.flushEarly();
   }
 
   /** True: recorded, go on. False: the owner was told, or hears later. */

@@ -304,14 +304,19 @@ export class Admission {
     this.leaveQueue(call);
   }
 
-  /** A new turn of the loop, or the time of {@link nextDueMs}: those that waited for it begin, those that waited too long are refused. */
+  /** A new turn of the loop: those that waited for it begin, those that waited too long are refused. */
   drainTurn(nowMs: number): void {
     this.spentMs = 0;
     this.isTurnDue = false;
+    this.timeCame(nowMs);
+  }
+
+  /** The time of {@link nextDueMs}: those that waited too long are refused. What the turn has spent stays spent. */
+  timeCame(nowMs: number): void {
     if (this.queue.length > 0) this.pump(nowMs);
   }
 
-  /** When {@link drainTurn} must be called though nothing arrives or ends; Infinity for never. Read it after every call of the methods above. */
+  /** When {@link timeCame} must be called though nothing arrives or ends; Infinity for never. Read it after every call of the methods above. */
   get nextDueMs(): number {
     if (this.queue.length === 0) return Number.POSITIVE_INFINITY;
     if (this.isLearning()) return this.limit.blindDueMs;

@@ -91,6 +91,22 @@ describe("how old a call may grow", () => {
     assert.deepEqual(capacity.lacks, [false, false, true]);
   });
 
+  it("is an interval for a priority that has enough while one below it has not: what is late then is so by chance", () => {
+    const capacity = new OverCapacity();
+    const targetMs = 2;
+    for (let nowMs = 0; nowMs <= 40; nowMs++) capacity.look(0, targetMs, nowMs);
+    assert.equal(capacity.isOver, true);
+    assert.equal(capacity.ageMaxMs(0, targetMs), AGE_TARGETS_MAX * targetMs);
+    for (let nowMs = 41; nowMs < 141; nowMs++) {
+      for (let i = 0; i < 20; i++) capacity.countRefused(2, "too-old", nowMs);
+      capacity.countBegun(0, nowMs);
+    }
+    assert.equal(capacity.ageMaxMs(0, targetMs), 30);
+    assert.equal(capacity.ageMaxMs(2, targetMs), AGE_TARGETS_MIN * targetMs);
+    for (let i = 0; i < 20; i++) capacity.countRefused(0, "queue-full", 141);
+    assert.ok(capacity.ageMaxMs(0, targetMs) <= AGE_TARGETS_MAX * targetMs, "it lacks capacity itself");
+  });
+
   it("work that had no time left is no lack of capacity", () => {
     const capacity = new OverCapacity();
     looked(capacity, 0, 41, 20);

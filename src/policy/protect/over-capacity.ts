@@ -118,8 +118,9 @@ export class OverCapacity {
     return Math.min(this.aboveSinceMs + this.intervalMs(targetMs), this.lookedAtMs + fullIntervalMs(targetMs) / 2);
   }
 
-  /** How long a call of this rank may wait while it is over capacity. */
+  /** How long a call of this rank may wait while it is over capacity. Where only worse ranks lack it, its calls are late by chance: an interval. */
   ageMaxMs(rank: number, targetMs: number): number {
+    if (!this.lacks[rank] && (this.lacks[2] || (rank === 0 && this.lacks[1]))) return fullIntervalMs(targetMs);
     return (this.ageTargets[rank] as number) * targetMs;
   }
 

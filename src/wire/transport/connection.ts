@@ -167,6 +167,11 @@ export abstract class Connection implements SocketEvents {
     this.runtime.world.timers.afterTurn(this.#flush);
   }
 
+  /** Writes what was gathered now, though the turn goes on: it will take long. */
+  flushEarly(): void {
+    if (this.engine.output.length > 0) this.#flushNow();
+  }
+
   /** The reader took payload of a stream: window may return. */
   consumed(stream: Http2Stream, bytes: number): void {
     this.engine.consume(stream, bytes, this.receivedAtMs);
