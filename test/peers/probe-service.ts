@@ -14,6 +14,7 @@ import {
   SeenReplySchema,
   type SeenRequest,
 } from "./gen/holdfast/interop/v1/probe_pb.js";
+import { failureOf } from "./status-details.ts";
 
 /** Thrown where a handler fails with a status of its own. */
 export class ProbeFailure extends Error {
@@ -168,7 +169,8 @@ function replyTo(request: ProbeRequest, call: ProbeCall, totals: Totals): ProbeR
   });
 }
 
-/** Ends early, and quietly, when the call does: the handler then finds its signal aborted. */
+/** Ends early when the call does, and its handler with it: at its deadline a reply could still be in time for a caller who is late himself. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (ms > 0) await delay(ms, undefined, { signal }).catch(() => undefined);
+  if (ms > 0 && signal.aborted) throw new ProbeFailure(failureOf(4, "the call is over"));
 }
