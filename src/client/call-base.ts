@@ -25,6 +25,7 @@ import {
   nameDedup,
   nameTimeout,
   nameTraceparent,
+  nested,
   repeatNo,
   teTrailers,
   userAgent,
@@ -45,6 +46,7 @@ const CHECKSUM_LIST_BYTES = 52;
 const ENCODING_LIST_BYTES = 53;
 const PRIORITY_LIST_BYTES = 58;
 const REPEAT_LIST_BYTES = 112;
+const NESTED_LIST_BYTES = 48;
 const TOKEN_LIST_BYTES = 52;
 const STORE_LIST_BYTES = 46;
 const scratch: Buffer = Buffer.alloc(64);
@@ -148,6 +150,7 @@ export abstract class CallBase extends WheelEntry implements IdWords, TraceWords
     if (this.channel.requestEncoding !== undefined) bytes += ENCODING_LIST_BYTES;
     if (this.priority !== "normal") bytes += PRIORITY_LIST_BYTES;
     if (attempt.number > 1 || !this.mayRepeat) bytes += REPEAT_LIST_BYTES;
+    if (this.#isNested) bytes += NESTED_LIST_BYTES;
     if (attempt.storeId !== undefined) bytes += STORE_LIST_BYTES;
     return attempt.token === undefined ? bytes : bytes + TOKEN_LIST_BYTES;
   }
@@ -188,10 +191,16 @@ export abstract class CallBase extends WheelEntry implements IdWords, TraceWords
     } else if (!this.mayRepeat) {
       at = encoder.token(repeatNo, out, at);
     }
+    if (this.#isNested) at = encoder.token(nested, out, at);
     if (attempt.storeId !== undefined) at = encoder.literalText(nameDedup, attempt.storeId, out, at);
     if (attempt.token !== undefined) at = encoder.sensitive("authorization", `Bearer ${attempt.token}`, out, at);
     if (this.pairs.length > 0) at = encodePairs(encoder, this.pairs, out, at);
     return at;
+  }
+
+  /** A handler of this process makes it, to a server of this process. */
+  get #isNested(): boolean {
+    return this.channel.isInProcess && this.scope?.call?.side === "server";
   }
 
   #encodeIntegrity(encoder: HpackEncoder, out: Buffer, at: number, attempt: CallAttempt): number {

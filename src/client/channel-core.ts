@@ -76,6 +76,8 @@ export interface ChannelFacts {
   readonly chaos: CallFaultLayer | undefined;
   /** Undefined: off unless a client's service config asks for it; false: off. */
   readonly health: { readonly service: string } | false | undefined;
+  /** Its server is of this process. */
+  readonly isInProcess: boolean;
   /** Watches a resolver; gives back what ends that. */
   readonly discover: ((channel: ChannelCore) => () => void) | undefined;
 }
@@ -102,6 +104,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
   readonly requestEncoding: Encoding | undefined;
   readonly token: ChannelFacts["token"];
   readonly scheme: FieldToken;
+  readonly isInProcess: boolean;
   readonly events: Events;
   readonly switches: SwitchBoard;
   readonly chaos: CallFaultLayer | undefined;
@@ -163,6 +166,7 @@ export class ChannelCore implements PickGate<ClientPeer> {
     this.messageBytesMax = facts.messageBytesMax;
     this.requestEncoding = facts.requestEncoding;
     this.token = facts.token;
+    this.isInProcess = facts.isInProcess;
     this.scheme = facts.link.isTls ? schemeHttps : schemeHttp;
     this.events = new Events();
     this.switches = facts.switches ?? new SwitchBoard();

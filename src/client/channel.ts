@@ -95,6 +95,7 @@ export class HoldfastChannel implements Channel {
       switches: options.switches,
       chaos: options.chaos,
       health: options.health,
+      isInProcess: discovered.isInProcess,
     });
     this.#closing = undefined;
   }

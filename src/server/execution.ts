@@ -158,7 +158,8 @@ export class Execution implements AdmissionCall {
   /** True: go on now. False: it waits, or was refused. */
   #admit(): boolean {
     const { gate } = this.call.core;
-    if (gate === undefined || this.call.route.isBuiltIn) return true;
+    // Who waits for a nested call holds the permits that it would wait for.
+    if (gate === undefined || this.call.route.isBuiltIn || this.call.isNested) return true;
     const overRateMs = this.call.core.overRateMs(this.principal);
     if (overRateMs > 0) {
       this.refused("rate", this.isRepeat ? NOT_AGAIN : Math.ceil(overRateMs));

@@ -53,6 +53,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   hasWords: boolean;
   /** Another attempt was made before. */
   isRepeat: boolean;
+  /** A handler of this process, which was let in, waits for it. */
+  isNested: boolean;
   /** It asks for this server's store: it may have been done. */
   namesStore: boolean;
   /** The record of the run behind interceptors, while it runs. */
@@ -111,6 +113,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.hasId = false;
     this.hasWords = false;
     this.isRepeat = false;
+    this.isNested = false;
     this.namesStore = false;
     this.innerEntry = undefined;
     this.hasRun = false;

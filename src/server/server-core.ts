@@ -28,6 +28,7 @@ import {
   NAME_INTEGRITY,
   NAME_PREVIOUS_ATTEMPTS,
   NAME_PRIORITY,
+  NAME_NESTED,
   NAME_REPEAT,
   NAME_TRACEPARENT,
   NAME_USER_AGENT,
@@ -43,7 +44,7 @@ import { type Principal as AdmittedPrincipal, Principals } from "../policy/prote
 import { RateLimit } from "../policy/protect/rate-limit.ts";
 import { NOT_AGAIN, rankOf, type RefusalWhy } from "../policy/protect/refusal.ts";
 import { AdmissionGate, COARSE_RETRY_MS, type GateOptions, refusalFor } from "./admission-gate.ts";
-import type { ConnectionFacts } from "./connection-facts.ts";
+import { type ConnectionFacts, IN_PROCESS } from "./connection-facts.ts";
 import { Execution } from "./execution.ts";
 import { type Authenticate, Identity } from "./identity.ts";
 import { runIntercepted } from "./intercept.ts";
@@ -164,6 +165,7 @@ export class ServerCore implements ServerConnectionOwner {
     let mayRepeat = true;
     let isRepeat = false;
     let store: string | undefined;
+    let isNested = false;
     let isChecking = false;
     let checksum: number | undefined;
     let pairs: (string | Uint8Array)[] | undefined;
@@ -209,6 +211,9 @@ export class ServerCore implements ServerConnectionOwner {
         case NAME_PREVIOUS_ATTEMPTS:
           isRepeat = true;
           break;
+        case NAME_NESTED:
+          isNested = true;
+          break;
         case NAME_TRACEPARENT:
         case NAME_CALL_ID:
           break;
@@ -247,7 +252,9 @@ export class ServerCore implements ServerConnectionOwner {
     if (this.overdueCalls >= OVERDUE_CALLS_MAX && !route.isBuiltIn) {
       return this.#refuseOverload(exchange, route, priority, "overdue", isRepeat || store !== undefined);
     }
-    if (this.#isShed(exchange, route, priority, isRepeat || store !== undefined)) return;
+    // Of calls from elsewhere nothing is known of who waits for them.
+    isNested &&= facts.door === IN_PROCESS;
+    if (!isNested && this.#isShed(exchange, route, priority, isRepeat || store !== undefined)) return;
     exchange.requestEncoding = encoding;
     if (encoding !== "identity") {
       exchange.replyEncoding =
@@ -264,6 +271,7 @@ export class ServerCore implements ServerConnectionOwner {
     call.mayRepeat = mayRepeat;
     call.isRepeat = isRepeat || store !== undefined;
     call.namesStore = store !== undefined;
+    call.isNested = isNested;
     this.#readIds(call, section);
     if (this.once !== undefined && call.hasId) exchange.announcement = this.once.announcement;
     if (store !== undefined && (store !== this.once?.store.storeId || !call.isKept)) return refuseOther(exchange);

@@ -32,6 +32,7 @@ const OWN_NAMES = [
   "holdfast-deduplicated",
   "holdfast-reason",
   "holdfast-health",
+  "holdfast-nested",
 ] as const;
 
 export const NAME_CONTENT_TYPE: number = FIRST_OWN_NAME;
@@ -57,6 +58,7 @@ export const NAME_DEDUP: number = FIRST_OWN_NAME + 19;
 export const NAME_DEDUPLICATED: number = FIRST_OWN_NAME + 20;
 export const NAME_REASON: number = FIRST_OWN_NAME + 21;
 export const NAME_HEALTH: number = FIRST_OWN_NAME + 22;
+export const NAME_NESTED: number = FIRST_OWN_NAME + 23;
 
 /** Positions among the raw names: their values stay bytes. */
 export const RAW_TIMEOUT = 0;
@@ -82,6 +84,8 @@ export const notRun: FieldToken = new FieldToken("holdfast-not-run", "1");
 export const deduplicated: FieldToken = new FieldToken("holdfast-deduplicated", "1");
 /** In an answer: its server serves, but not as well as it should. */
 export const degraded: FieldToken = new FieldToken("holdfast-health", "degraded");
+/** In a request to a server of the same process: a handler waits for it. */
+export const nested: FieldToken = new FieldToken("holdfast-nested", "1");
 export const repeatNo: FieldToken = new FieldToken("holdfast-repeat", "no");
 /** In a request: give the reply a checksum, I compare it. In an answer: it has one, and your requests' are compared here too. */
 export const integrityCrc32: FieldToken = new FieldToken("holdfast-integrity", "crc32");
