@@ -48,7 +48,8 @@ export class AdmissionGate extends WheelEntry {
     this.#isDrainDue = false;
     this.isLate = false;
     this.#drain = () => {
-      // After the turn's writes, all of them: what begins now may keep the loop.
+      // After all that this turn was to write: what begins now may keep the loop. Node calls what waits for a turn's end in one go; where each comes alone
+      // (in the simulation) this may be before others, and costs them no time.
       queueMicrotask(() => {
         this.#isDrainDue = false;
         this.#turn(runtime.world.clock.monotonicMs());
@@ -87,6 +88,11 @@ export class AdmissionGate extends WheelEntry {
     return this.#loop.refuses(rank, this.#runtime.world.clock.monotonicMs(), openHere, openAll, connections);
   }
 
+  /** It begins whatever else runs: who waits for it may hold the permit that it would wait for. */
+  enter(call: AdmissionCall): void {
+    this.admission.enter(call, this.#runtime.world.clock.monotonicMs());
+  }
+
   /** Its handler kept the loop for so long. */
   timed(call: AdmissionCall, costMs: number): void {
     this.admission.timed(call, costMs);
@@ -105,6 +111,7 @@ export class AdmissionGate extends WheelEntry {
   }
 
   expired(nowMs: number): void {
+    this.#setHour();
     try {
       this.admission.timeCame(nowMs);
     } finally {
@@ -119,13 +126,17 @@ export class AdmissionGate extends WheelEntry {
   }
 
   #turn(nowMs: number): void {
-    this.admission.hour = Math.floor(this.#runtime.world.clock.wallMs() / HOUR_MS);
+    this.#setHour();
     // Those that wait behind a call whose begin throws are looked at again all the same.
     try {
       this.admission.drainTurn(nowMs);
     } finally {
       this.#look();
     }
+  }
+
+  #setHour(): void {
+    this.admission.hour = Math.floor(this.#runtime.world.clock.wallMs() / HOUR_MS);
   }
 
   /** What it waits for: the next turn, or a time. */

@@ -18,15 +18,26 @@ export interface DoorFacts {
   readonly isTls: boolean;
   /** It asks clients for certificates. */
   readonly asksCertificates: boolean;
+  /** Nobody but this process. */
+  readonly isInProcess: boolean;
+  /**
+   * The async context that handlers of its calls run in, whoever lets them begin: that of whoever opened the door. A connection's own would be that
+   * of whoever dialled it, where the two are of one process.
+   */
+  readonly context: AsyncResource;
 }
 
-/** The door of clients in the server's own process. */
-export const IN_PROCESS: DoorFacts = Object.freeze({
-  address: "in-process",
-  isLocal: true,
-  isTls: false,
-  asksCertificates: false,
-});
+/** The door of clients in the server's own process, which opens with the server. */
+export function inProcessDoor(): DoorFacts {
+  return Object.freeze({
+    address: "in-process",
+    isLocal: true,
+    isTls: false,
+    asksCertificates: false,
+    isInProcess: true,
+    context: contextHere("HOLDFAST_DOOR"),
+  });
+}
 
 export class ConnectionFacts {
   readonly door: DoorFacts;
@@ -46,7 +57,6 @@ export class ConnectionFacts {
   failed: number;
   /** Whom admission counts its calls for. */
   admitted: AdmittedPrincipal | undefined;
-  #context: AsyncResource | undefined;
 
   constructor(door: DoorFacts, socket: Socket) {
     const identities = socket.tls?.identities ?? [];
@@ -57,18 +67,9 @@ export class ConnectionFacts {
     this.certified = id === undefined ? undefined : Object.freeze({ id });
     this.isTrusted = door.isLocal || !door.isTls || id !== undefined;
     this.admitted = undefined;
-    this.#context = undefined;
     this.open = 0;
     this.started = 0;
     this.succeeded = 0;
     this.failed = 0;
-  }
-  /**
-   * The async context that its handlers run in, whoever lets them begin: that of its door, as its sockets have it. First asked for when a call arrives: idle
-   * connections have none.
-   */
-  get context(): AsyncResource {
-    this.#context ??= contextHere("HOLDFAST_CONNECTION");
-    return this.#context;
   }
 }

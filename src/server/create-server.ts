@@ -1,6 +1,7 @@
 /**
  * `createServer`: services, doors, and an end in good order.
  */
+import { contextHere } from "../call/scope.ts";
 import type { DrainReport } from "../call/drain-report.ts";
 import type { Event, EventName } from "../call/event.ts";
 import type { Interceptor, Source } from "../call/interceptor.ts";
@@ -20,7 +21,7 @@ import { readServerTls } from "../wire/transport/tls-files.ts";
 import type { Socket, SocketEvents } from "../world/network.ts";
 import { nodeWorld } from "../world/node.ts";
 import type { World } from "../world/world.ts";
-import { ConnectionFacts, type DoorFacts, IN_PROCESS } from "./connection-facts.ts";
+import { ConnectionFacts, type DoorFacts, inProcessDoor } from "./connection-facts.ts";
 import { limitAge } from "./connection-age.ts";
 import { doorWarnings } from "./door-warnings.ts";
 import { type Door, Drain, type DrainHooks } from "./drain.ts";
@@ -140,6 +141,7 @@ const closeShape = { timeoutMs: numberOption({ default: undefined, min: 0, max: 
 
 class HoldfastServer<P extends Principal, Tx> implements Server<P, Tx> {
   readonly #options: ResolvedServerOptions;
+  readonly #inProcess: DoorFacts;
   readonly #world: World;
   readonly #router: Router;
   readonly #core: ServerCore;
@@ -156,6 +158,7 @@ class HoldfastServer<P extends Principal, Tx> implements Server<P, Tx> {
 
   constructor(options: ResolvedServerOptions) {
     this.#options = options;
+    this.#inProcess = inProcessDoor();
     this.#world = options.world ?? nodeWorld;
     this.#router = new Router();
     this.#core = new ServerCore(runtimeOf(this.#world), this.#router, {
@@ -243,6 +246,8 @@ class HoldfastServer<P extends Principal, Tx> implements Server<P, Tx> {
       isLocal: isLocal(address),
       isTls: tls !== undefined,
       asksCertificates: files?.clientCaFile !== undefined,
+      isInProcess: false,
+      context: contextHere("HOLDFAST_DOOR"),
     });
     const listener = await this.#world.network.listen({
       address,
@@ -270,7 +275,7 @@ class HoldfastServer<P extends Principal, Tx> implements Server<P, Tx> {
 
   [inProcessDial] = (events: SocketEvents): Socket => {
     this.#self.dialled();
-    return connectInProcess(this.#world, events, (socket) => this.#accept(socket, IN_PROCESS));
+    return connectInProcess(this.#world, events, (socket) => this.#accept(socket, this.#inProcess));
   };
 
   close(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport> {

@@ -8,7 +8,7 @@
  */
 import type { DedupClaim, DedupEntry } from "../durable/dedup-store.ts";
 import { type AdmissionCall, OUTSIDE, WAITING } from "../policy/protect/admission.ts";
-import { HEAVY_MS, type HandlerFigures } from "../policy/protect/handler-figures.ts";
+import type { HandlerFigures } from "../policy/protect/handler-figures.ts";
 import type { Principal as AdmittedPrincipal } from "../policy/protect/principal.ts";
 import { NOT_AGAIN, type PriorityRank, rankOf, type RefusalWhy } from "../policy/protect/refusal.ts";
 import { refusalFor } from "./admission-gate.ts";
@@ -158,27 +158,27 @@ export class Execution implements AdmissionCall {
   /** True: go on now. False: it waits, or was refused. */
   #admit(): boolean {
     const { gate } = this.call.core;
-    // Who waits for a nested call holds the permits that it would wait for.
-    if (gate === undefined || this.call.route.isBuiltIn || this.call.isNested) return true;
+    if (gate === undefined || this.call.route.isBuiltIn) return true;
     const overRateMs = this.call.core.overRateMs(this.principal);
     if (overRateMs > 0) {
       this.refused("rate", this.isRepeat ? NOT_AGAIN : Math.ceil(overRateMs));
       return false;
     }
     this.isTimed = this.call.route.handlerFigures.isTimed;
-    return gate.offer(this, this.call.exchange.connection.receivedAtMs);
+    if (this.call.isNested) {
+      gate.enter(this);
+      return true;
+    }
+    const { exchange, isLater, core } = this.call;
+    return gate.offer(this, isLater ? core.runtime.world.clock.monotonicMs() : exchange.connection.receivedAtMs);
   }
 
   #runTimed(): void {
-    const { call } = this;
-    const { gate, runtime } = call.core;
+    const { gate, runtime } = this.call.core;
     const { clock } = runtime.world;
     const startMs = clock.monotonicMs();
     this.#owner.passed();
-    const costMs = clock.monotonicMs() - startMs;
-    gate?.timed(this, costMs);
-    // The turn may hold more such handlers: what this one answered does not wait for them.
-    if (costMs >= HEAVY_MS) call.exchange.connection.flushEarly();
+    gate?.timed(this, clock.monotonicMs() - startMs);
   }
 
   /** True: recorded, go on. False: the owner was told, or hears later. */

@@ -14,36 +14,42 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 describe("a handler's async context", () => {
-  it("is not that of the handler whose end let it begin", async () => {
-    const whose = new AsyncLocalStorage<string>();
-    const hold = gate();
-    const seen: (string | undefined)[] = [];
-    const ids: (string | undefined)[] = [];
-    await using server = benchServer(
-      {
-        add: async ({ a }) => {
-          seen.push(whose.getStore());
-          ids.push(currentCall()?.id);
-          whose.enterWith(`call ${a}`);
-          await hold.opened;
-          ids.push(currentCall()?.id);
-          return { result: a };
+  it("is not that of the handler whose end let it begin, on the same connection or on another", async () => {
+    for (const connections of [1, 2]) {
+      const whose = new AsyncLocalStorage<string>();
+      const hold = gate();
+      const seen: (string | undefined)[] = [];
+      const ids: (string | undefined)[] = [];
+      await using server = benchServer(
+        {
+          add: async ({ a }) => {
+            seen.push(whose.getStore());
+            ids.push(currentCall()?.id);
+            whose.enterWith(`call ${a}`);
+            await hold.opened;
+            ids.push(currentCall()?.id);
+            return { result: a };
+          },
         },
-      },
-      { admission: { concurrencyMax: 1 } },
-    );
-    await using client = createClient(Bench, (await server.listen(0)).address, { policy });
-    const first = client.add({ a: 1 });
-    await until(() => seen.length === 1);
-    const second = client.add({ a: 2 });
-    await until(() => server.status().admission?.queued.normal === 1);
-    hold.open();
-    assert.deepEqual([(await first).result, (await second).result], [1, 2]);
-    assert.deepEqual(seen, [undefined, undefined]);
-    assert.deepEqual([ids[0] === ids[1], ids[2] === ids[3], ids[0] === ids[2]], [true, true, false]);
+        { admission: { concurrencyMax: 1 } },
+      );
+      const { address } = await server.listen(0);
+      await using one = createClient(Bench, address, { policy });
+      await using other = createClient(Bench, address, { policy });
+      const first = one.add({ a: 1 });
+      await until(() => seen.length === 1);
+      const client = connections === 1 ? one : other;
+      const second = client.add({ a: 2 });
+      await until(() => server.status().admission?.queued.normal === 1);
+      hold.open();
+      assert.deepEqual([(await first).result, (await second).result], [1, 2]);
+      await client.add({ a: 3 });
+      assert.deepEqual(seen, [undefined, undefined, undefined], `${connections} connections`);
+      assert.deepEqual([ids[0] === ids[1], ids[2] === ids[3], ids[0] === ids[2]], [true, true, false]);
+    }
   });
 
-  it("is its connection's, whatever a handler before it there entered", async () => {
+  it("is that in which its server was told to listen, whatever a handler before it entered", async () => {
     const whose = new AsyncLocalStorage<string>();
     const seen: (string | undefined)[] = [];
     await using server = benchServer({
@@ -53,9 +59,37 @@ describe("a handler's async context", () => {
         return { result: a };
       },
     });
-    await using client = createClient(Bench, (await server.listen(0)).address, { policy });
+    const { address } = await whose.run("the door's", () => server.listen(0));
+    await using client = createClient(Bench, address, { policy });
     for (let a = 1; a <= 3; a++) await client.add({ a });
     await Promise.all([4, 5, 6].map((a) => client.add({ a })));
-    assert.deepEqual(seen, new Array(6).fill(undefined));
+    assert.deepEqual(seen, new Array(6).fill("the door's"));
+  });
+
+  it("is not its caller's where both are of one process, nor what `authenticate` entered", async () => {
+    const whose = new AsyncLocalStorage<string>();
+    const seen: unknown[] = [];
+    await using server = benchServer(
+      { add: async (_, call) => (seen.push([call.principal?.id, whose.getStore()]), {}) },
+      {
+        authenticate: async ({ metadata }) => {
+          const id = metadata.get("user") ?? "nobody";
+          whose.enterWith(id);
+          await turns(1);
+          return { id };
+        },
+      },
+    );
+    await using inside = createClient(Bench, server, { policy });
+    await using outside = createClient(Bench, (await server.listen(0)).address, { policy });
+    for (const client of [inside, outside]) {
+      for (const user of ["ann", "bob"]) {
+        await whose.run("the caller's", () => client.add({}, { metadata: { user } }));
+      }
+    }
+    assert.deepEqual(
+      seen,
+      ["ann", "bob", "ann", "bob"].map((id) => [id, undefined]),
+    );
   });
 });

@@ -9,15 +9,16 @@ import type { World } from "../world/world.ts";
 const EMPTY = framed(new Uint8Array(0));
 
 /** A world in which handlers say what they cost, and whose server notes when it writes. */
-function noting(spentMs: () => number, write: () => void): World {
+function noting(spentMs: () => number, write: (connection: number) => void): World {
   const world = nodeWorld;
-  const noted = (socket: Socket): Socket =>
+  let connections = 0;
+  const noted = (socket: Socket, connection: number): Socket =>
     new Proxy(socket, {
       get(target, name) {
         const value: unknown = Reflect.get(target, name, target);
         if (typeof value !== "function") return value;
         return (...args: unknown[]): unknown => {
-          if (name === "write" || name === "writeAll") write();
+          if (name === "write" || name === "writeAll") write(connection);
           return Reflect.apply(value, target, args);
         };
       },
@@ -28,39 +29,73 @@ function noting(spentMs: () => number, write: () => void): World {
     network: {
       ...world.network,
       listen: (request) =>
-        world.network.listen({ ...request, accept: (socket): SocketEvents => request.accept(noted(socket)) }),
+        world.network.listen({
+          ...request,
+          accept: (socket): SocketEvents => request.accept(noted(socket, connections++)),
+        }),
     },
   };
 }
 
 describe("handlers that keep the loop", () => {
-  it("one after the other: what one has answered is written before the next begins", async () => {
+  const rig = (isAsync: boolean) => {
     const told: string[] = [];
     let spentMs = 0;
+    const begin = (): { result: number } => {
+      told.push("begin");
+      spentMs += 1;
+      return { result: 1 };
+    };
     const world = noting(
       () => spentMs,
-      () => told.push("write"),
+      (connection) => told.push(`write ${connection}`),
     );
-    await using server = benchServer(
-      {
-        add: () => {
-          told.push("begin");
-          spentMs += 1;
-          return { result: 1 };
-        },
-      },
-      { world },
-    );
-    await using raw = await rawClient((await server.listen(0)).address);
-    const ask = (): Promise<unknown> => raw.request("/bench.v1.Bench/Add", EMPTY);
-    // The method is known for what it costs after some calls.
-    for (let i = 0; i < 20; i++) await ask();
-    told.length = 0;
-    await Promise.all(Array.from({ length: 6 }, ask));
-    const begins = told.filter((what) => what === "begin").length;
-    assert.equal(begins, 6);
-    for (let i = 0; i < told.length - 1; i++) {
-      assert.ok(told[i] !== "begin" || told[i + 1] === "write", `${i}: ${told.join(" ")}`);
+    const placeOrder = (): object => {
+      told.push("light");
+      return {};
+    };
+    return { told, server: benchServer({ add: isAsync ? async () => begin() : begin, placeOrder }, { world }) };
+  };
+
+  for (const isAsync of [false, true]) {
+    it(`${isAsync ? "and are async" : "one after the other"}: answers are written before others begin`, async () => {
+      const { told, server: made } = rig(isAsync);
+      await using server = made;
+      await using raw = await rawClient((await server.listen(0)).address);
+      const ask = (): Promise<unknown> => raw.request("/bench.v1.Bench/Add", EMPTY);
+      // The method is known for what it costs after some calls.
+      for (let i = 0; i < 20; i++) await ask();
+      told.length = 0;
+      await Promise.all(Array.from({ length: 8 }, ask));
+      assert.equal(told.filter((what) => what === "begin").length, 8);
+      // Those of one turn begin together, two of them, and async ones answer when they have.
+      const beginsMax = isAsync ? 2 : 1;
+      const runs = told.join(" ").split("write");
+      for (const run of runs) assert.ok(run.split("begin").length - 1 <= beginsMax, told.join(" "));
+    });
+  }
+
+  it("do not begin before what the turn is to write has been written, whosever it is", async () => {
+    const { told, server: made } = rig(false);
+    await using server = made;
+    const { address } = await server.listen(0);
+    await using heavy = await rawClient(address);
+    await using light = await rawClient(address);
+    for (let i = 0; i < 20; i++) {
+      await heavy.request("/bench.v1.Bench/Add", EMPTY);
+      await light.request("/bench.v1.Bench/PlaceOrder", EMPTY);
     }
+    told.length = 0;
+    for (let round = 0; round < 20; round++) {
+      const calls = Array.from({ length: 6 }, () => heavy.request("/bench.v1.Bench/Add", EMPTY));
+      await Promise.all([...calls, light.request("/bench.v1.Bench/PlaceOrder", EMPTY)]);
+    }
+    // Two begin when they are read; those that wait do so until the turn has written.
+    for (const [at, what] of told.entries()) {
+      if (what !== "light") continue;
+      const before = told.slice(at, told.indexOf("write 1", at));
+      assert.ok(before.filter((other) => other === "begin").length <= 2, before.join(" "));
+    }
+    assert.equal(told.filter((what) => what === "light").length, 20);
   });
 });

@@ -22,10 +22,9 @@ describe("a call that a handler makes to a server of its own process", () => {
     const interceptor: Interceptor = (next) => (call) => next(call);
     for (const interceptors of [[], [interceptor]]) {
       const sums: number[] = [];
-      let inside: Client<typeof Bench> | undefined;
+      const inside: Client<typeof Bench>[] = [];
       const add = async (a: number): Promise<void> => {
-        assert.ok(inside !== undefined);
-        sums.push((await inside.add({ a, b: 1 })).result);
+        for (const client of inside) sums.push((await client.add({ a, b: 1 })).result);
       };
       await using server = benchServer(
         {
@@ -39,12 +38,41 @@ describe("a call that a handler makes to a server of its own process", () => {
         { admission: ONE, interceptors },
       );
       await using own = createClient(Bench, server, { policy });
-      inside = own;
+      inside.push(own);
       await using client = createClient(Bench, (await server.listen(0)).address, { policy });
       await client.placeOrder({}, { timeoutMs: 5_000 });
       assert.deepEqual(sums, [2, 3]);
       assert.deepEqual([server.status().admission?.running, server.status().calls.refused], [0, {}]);
     }
+  });
+
+  it("counts among those that run, and what its caller's rate lets it", async () => {
+    const hold = gate();
+    const inside: Client<typeof Bench>[] = [];
+    const refused: unknown[] = [];
+    await using server = benchServer(
+      {
+        placeOrder: async (order) => {
+          for (const client of inside) {
+            const calls = [1, 2, 3].map((a) => client.add({ a }));
+            for (const { reason } of (await Promise.allSettled(calls)) as { reason?: { reason?: string } }[])
+              if (reason !== undefined) refused.push(reason.reason);
+          }
+          return order;
+        },
+        add: async () => (await hold.opened, {}),
+      },
+      { admission: { ...ONE, rate: { perSecond: 0.001, burst: 2 } } },
+    );
+    await using own = createClient(Bench, server, { policy });
+    inside.push(own);
+    await using client = createClient(Bench, (await server.listen(0)).address, { policy });
+    const order = client.placeOrder({});
+    await until(() => server.status().admission?.running === 3);
+    hold.open();
+    await order;
+    assert.deepEqual([refused, server.status().calls.refused], [["ADMISSION_REFUSED"], { rate: 1 }]);
+    assert.equal(server.status().admission?.running, 0);
   });
 
   it("is the only one: who is no handler needs a permit, and so does who says it from elsewhere", async () => {

@@ -67,6 +67,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   isOver: boolean;
   isReleased: boolean;
   isOverdue: boolean;
+  /** Its handler does not begin in the turn in which its last bytes came. */
+  isLater: boolean;
   /** Who calls is known, and may. */
   #isIdentified: boolean;
   /** Its key is a stranger's own: nothing is kept under it. */
@@ -121,6 +123,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.isOver = false;
     this.isReleased = false;
     this.isOverdue = false;
+    this.isLater = false;
     this.#isIdentified = false;
     this.#isStrangers = false;
     this.#hasRequest = false;
@@ -192,6 +195,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   identified(): void {
     if (this.isOver || this.#isIdentified) return;
     this.#isIdentified = true;
+    this.isLater = true;
     if (this.#hasRequest || this.route.isRequestStream) this.#enter();
   }
 
@@ -417,8 +421,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     }
     if (this.route.interceptors.length > 0 || this.core.interceptors.length > 0) {
       this.#isRunning = true;
-      runInContext(this.facts.context, this, runIntercepted, undefined);
-    } else if (!this.isKept && this.core.passesUnmeasured(this)) {
+      runInContext(this.facts.door.context, this, runIntercepted, undefined);
+    } else if (!this.isKept && !this.isLater && this.core.passesUnmeasured(this)) {
       this.#isUnmeasured = true;
       this.passed();
     } else if (this.hasGates) {
@@ -431,7 +435,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
 
   /** Nothing stands before the handler any more. */
   passed(): void {
-    if ((this.isOver || this.#execution?.hasWaited === true) && this.#isLate()) return;
+    if ((this.isOver || this.isLater || this.#execution?.hasWaited === true) && this.#isLate()) return;
     const request = this.#readRequest();
     if (request === unreadable) return;
     // Of a request stream each message is looked at when its handler reads it.
@@ -439,7 +443,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     const problem = validate === undefined || isRequestStream ? undefined : this.#validated(request);
     if (problem instanceof Promise) {
       this.outlastsTurn();
-      if (this.#execution !== undefined) this.#execution.hasWaited = true;
+      this.isLater = true;
       problem.then(
         (late) => this.#startLate(request, late),
         (error: unknown) => this.#startLate(request, error),
@@ -509,7 +513,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     this.#isRunning = true;
     this.hasRun = true;
     if (this.core.events.hears("call.ended")) this.startedMs = this.core.runtime.world.clock.monotonicMs();
-    runInContext(this.facts.context, this, runHandler, request);
+    runInContext(this.facts.door.context, this, runHandler, request);
     if (this.route.isRequestStream || this.route.isReplyStream) this.#execution?.givePermitBack();
   }
 
@@ -560,9 +564,10 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   endsInTurn(): void {
     const { gate } = this.core;
     const execution = this.#execution;
-    if (execution === undefined ? !this.#isUnmeasured : execution.isTimed || execution.hasWaited) return;
+    if (this.isLater || (execution === undefined ? !this.#isUnmeasured : execution.isTimed || execution.hasWaited))
+      return;
     if (gate === undefined || gate.admission.isTurnDue) return;
-    this.core.endsAtMs = this.arrivedMs + this.route.handlerFigures.costMs;
+    this.core.endsAtMs = this.exchange.connection.receivedAtMs + this.route.handlerFigures.costMs;
   }
 
   /** Its handler, or what stands before it, goes on after the turn in which the call came: now it counts among those that run. */
@@ -570,7 +575,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     if (!this.#isUnmeasured) return;
     this.#isUnmeasured = false;
     this.#execution = this.core.executionOf(this);
-    this.core.gate?.admission.outlasts(this.#execution, this.arrivedMs);
+    this.core.gate?.admission.outlasts(this.#execution, this.exchange.connection.receivedAtMs);
   }
 
   /** The handler failed, and all that it did was taken back: a repeat runs. Unless a transaction that it did not wait for has committed. */
@@ -638,6 +643,8 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
     }
     this.#isRunning = false;
     this.#handlerEnded(endedMs);
+    // The turn may hold more handlers that keep the loop: what this one answered does not wait for them.
+    if (this.route.handlerFigures.isHeavy) this.exchange.connection.flushEarly();
   }
 
   /** The call is over: its handler, if it runs, has a grace until its slot is taken for free. */
@@ -655,6 +662,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   #handlerEnded(endedMs: number): void {
     if (this.#hasHandlerEnded) return;
     this.#hasHandlerEnded = true;
+    this.#isUnmeasured = false;
     const execution = this.#execution;
     if (execution !== undefined) {
       this.#execution = undefined;

@@ -44,7 +44,7 @@ import { type Principal as AdmittedPrincipal, Principals } from "../policy/prote
 import { RateLimit } from "../policy/protect/rate-limit.ts";
 import { NOT_AGAIN, rankOf, type RefusalWhy } from "../policy/protect/refusal.ts";
 import { AdmissionGate, COARSE_RETRY_MS, type GateOptions, refusalFor } from "./admission-gate.ts";
-import { type ConnectionFacts, IN_PROCESS } from "./connection-facts.ts";
+import type { ConnectionFacts } from "./connection-facts.ts";
 import { Execution } from "./execution.ts";
 import { type Authenticate, Identity } from "./identity.ts";
 import { runIntercepted } from "./intercept.ts";
@@ -253,7 +253,7 @@ export class ServerCore implements ServerConnectionOwner {
       return this.#refuseOverload(exchange, route, priority, "overdue", isRepeat || store !== undefined);
     }
     // Of calls from elsewhere nothing is known of who waits for them.
-    isNested &&= facts.door === IN_PROCESS;
+    isNested &&= facts.door.isInProcess;
     if (!isNested && this.#isShed(exchange, route, priority, isRepeat || store !== undefined)) return;
     exchange.requestEncoding = encoding;
     if (encoding !== "identity") {
@@ -313,7 +313,7 @@ export class ServerCore implements ServerConnectionOwner {
   passesUnmeasured(call: ServerCall): boolean {
     const { gate } = this;
     if (gate === undefined || this.#rate !== undefined) return false;
-    return gate.admission.passes(call.route.handlerFigures, call.deadlineMs, call.arrivedMs);
+    return gate.admission.passes(call.route.handlerFigures, call.deadlineMs, call.exchange.connection.receivedAtMs);
   }
 
   /** The way to the handler, for a call without interceptors. */

@@ -26,7 +26,7 @@ export interface Attempt {
   readonly sentAtMs: number;
   /** Peers that could have taken it as well, as far as the wire and the client's opinion go. Known from a call's second attempt on. */
   readonly usablePeers: readonly string[];
-  /** Its request has a checksum: that of a call which begins before its connection has brought a first reply has none. */
+  /** Its request has a checksum, or should: that of a call which begins before its connection has brought a first reply has none. */
   readonly isRequestChecked: boolean;
   /** Response headers came; Infinity before. */
   answeredAtMs: number;

@@ -34,6 +34,8 @@ export interface TappedConnection {
   readonly peer: string;
   /** The server's SETTINGS came, at this time; Infinity before. */
   readyAtMs: number;
+  /** A reply said that requests' checksums are compared there, first at this time: from then on each has one. Infinity before. */
+  offersAtMs: number;
   /** The server's last bytes came; -Infinity before. */
   heardAtMs: number;
   /** The server left a stream unprocessed, last at this time; -Infinity before. */
@@ -113,6 +115,7 @@ export class WireTap {
       number: this.connections.length,
       peer,
       readyAtMs: Number.POSITIVE_INFINITY,
+      offersAtMs: Number.POSITIVE_INFINITY,
       heardAtMs: Number.NEGATIVE_INFINITY,
       refusedAtMs: Number.NEGATIVE_INFINITY,
       isLeaving: false,
@@ -197,7 +200,7 @@ export class WireTap {
             stream: frame.stream,
             sentAtMs: this.nowMs(),
             usablePeers: call.attempts.length === 0 ? [] : this.usablePeers(),
-            isRequestChecked: frame.fields?.has("holdfast-crc") === true,
+            isRequestChecked: frame.fields?.has("holdfast-crc") === true || connection.offersAtMs < this.nowMs(),
           });
     const stream = { attempt, isLocalEnded: ends, isRemoteEnded: false, bytes: 0, prefix: [] };
     connection.streams.set(frame.stream, stream);
@@ -216,6 +219,8 @@ export class WireTap {
   private answered(connection: TappedConnection, frame: SeenFrame, stream: TappedStream): void {
     const { attempt } = stream;
     const ends = (frame.flags & FLAG_END_STREAM) !== 0;
+    if (frame.fields?.get("holdfast-integrity") === "crc32")
+      connection.offersAtMs = Math.min(connection.offersAtMs, this.nowMs());
     if (attempt !== undefined) {
       const isFirst = attempt.answeredAtMs === Number.POSITIVE_INFINITY;
       // An answer that is trailers only commits to nothing (gRFC A6).

@@ -25,7 +25,7 @@
  * Who asks for much less than is typical ({@link Demand}) is no reason for any of it: it may wait as long as may be, and its level does not count.
  * Critical calls always begin before normal ones, those before sheddable ones.
  *
- * The target is twice what a handler takes, or keeps the loop for, and no call waits for more than four targets: so an answer that
+ * The target is twice what a handler takes, or keeps the loop for, and no call of such a priority waits for more than four: so an answer that
  * waited takes at most some nine times of one that did not, and work that nobody waits for any more is not begun.
  */
 import type { Options } from "../../call/options.ts";
@@ -241,6 +241,12 @@ export class Admission {
     return true;
   }
 
+  /** A call that a handler waits for, which may hold the permit that this one would wait for: it begins, and takes none. */
+  enter(call: AdmissionCall, nowMs: number): void {
+    this.beginShort(call, nowMs);
+    this.spend(call.handlerFigures);
+  }
+
   /** A call that passed at `nowMs` goes on after its turn: it runs, and takes no permit. */
   outlasts(call: AdmissionCall, nowMs: number): void {
     call.handlerFigures.running += 1;
@@ -311,7 +317,7 @@ export class Admission {
     this.timeCame(nowMs);
   }
 
-  /** The time of {@link nextDueMs}: those that waited too long are refused. What the turn has spent stays spent. */
+  /** The time of {@link nextDueMs}: those that waited too long are refused, and others may begin. What the turn has spent stays spent. */
   timeCame(nowMs: number): void {
     if (this.queue.length > 0) this.pump(nowMs);
   }
@@ -378,10 +384,14 @@ export class Admission {
       this.unknown += 1;
     }
     this.admittedCount += 1;
-    if (figures.costMs >= HEAVY_MS) {
-      this.spentMs += figures.costMs;
-      this.isTurnDue = true;
-    }
+    this.spend(figures);
+  }
+
+  /** A heavy handler begins: what the turn still has time for is less. */
+  private spend(figures: HandlerFigures): void {
+    if (figures.costMs < HEAVY_MS) return;
+    this.spentMs += figures.costMs;
+    this.isTurnDue = true;
   }
 
   /** Whether a heavy handler may begin in this turn: the first always, another if most of it lies within the budget. */

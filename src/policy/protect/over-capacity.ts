@@ -10,11 +10,11 @@
  *
  * Ages. Where newest goes first and n calls come for each that begins, who has waited for some six services by the square of n has hardly a chance, and what
  * little it has makes answers late. So the age falls from four targets to a quarter of one as n grows. n counts a priority with those above it: that
- * thousands of sheddable calls are refused makes no critical one old.
+ * thousands of sheddable calls are refused makes no critical one old. One that has enough while a worse one has not is late by chance, and may wait for an interval.
  */
 import type { PriorityRank, RefusalWhy } from "./refusal.ts";
 
-/** No call waits for longer than so many targets, and none is too old before so few. */
+/** No call of a priority that lacks capacity waits for longer than so many targets, and none is too old before so few. */
 export const AGE_TARGETS_MAX = 4;
 export const AGE_TARGETS_MIN = 0.25;
 /** Targets that a call may wait for, times the square of how many calls come for each that begins. */
