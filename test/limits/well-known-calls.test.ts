@@ -97,7 +97,7 @@ describe("a call of a method that is known to be short and light", () => {
       await new Promise((resolve) => stream.once("close", resolve));
     };
     for (let round = 0; round < 3; round++) await Promise.all(Array.from({ length: 48 }, late));
-    assert.ok(took.length >= 144 && Math.min(...took) >= 59, "the record has all of it");
+    assert.ok(took.length >= 144 && Math.min(...took) >= 20, "the record has all of it");
     // Were it the handler's time, the method would need permits, of which there are fewer.
     isHeld.now = true;
     const calls = Array.from({ length: 200 }, () => client.add({}));

@@ -226,6 +226,19 @@ describe("the way to a peer", () => {
     assert.equal(unneeded.dialled.length, 1);
   });
 
+  it("gives the next dial its own time: none begins beside it for what was left of the last one's", () => {
+    for (let i = 0; i < 200; i++) {
+      const world = manualWorld();
+      const { link, dialled } = makeLink(world);
+      link.connect();
+      dialled[0]?.events.opened();
+      for (let ms = 0; dialled.length < 2 && ms < 3_000; ms += 10) world.advance(10);
+      assert.equal(dialled.length, 2);
+      world.advance(380);
+      assert.equal(dialled.length, 2, "half a second, a fifth more or less");
+    }
+  });
+
   it("waits about half a second at most from the moment on in which it is wanted", () => {
     const world = manualWorld();
     const { link, dialled, owner } = makeLink(world);

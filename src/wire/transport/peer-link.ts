@@ -361,6 +361,8 @@ export class PeerLink extends WheelEntry implements ClientConnectionOwner {
 
   #dialNow(): void {
     this.state = "connecting";
+    // The time of the dial before says nothing of this one.
+    this.runtime.wheel.cancel(this);
     this.#dialNext();
     this.#dialBesideLater();
   }
