@@ -35,8 +35,6 @@ export class Execution implements AdmissionCall {
   call: ServerCall;
   #owner: ExecutionOwner;
   #step: number;
-  /** It could not go on at once. */
-  hasWaited: boolean;
   /** Its handler was called; told behind interceptors only. */
   hasRun: boolean;
   /** How long its handler keeps the loop is to be measured. */
@@ -55,7 +53,6 @@ export class Execution implements AdmissionCall {
     this.call = call;
     this.#owner = owner;
     this.#step = LOOK_UP;
-    this.hasWaited = false;
     this.hasRun = false;
     this.isTimed = false;
     this.admissionState = OUTSIDE;
@@ -72,7 +69,6 @@ export class Execution implements AdmissionCall {
     this.call = call;
     this.#owner = owner;
     this.#step = LOOK_UP;
-    this.hasWaited = false;
     this.isTimed = false;
     this.admissionState = OUTSIDE;
     this.entry = undefined;
@@ -146,7 +142,7 @@ export class Execution implements AdmissionCall {
 
   /** It waited, and may go on. */
   admitted(): void {
-    this.hasWaited = true;
+    this.call.isLater = true;
     this.go();
   }
 
@@ -195,7 +191,7 @@ export class Execution implements AdmissionCall {
       return false;
     }
     if (!(claim instanceof Promise)) return this.#claimed(claim);
-    this.hasWaited = true;
+    this.call.isLater = true;
     claim.then(
       (late) => {
         if (this.#step === OVER) {
@@ -238,7 +234,7 @@ export class Execution implements AdmissionCall {
           return;
         }
         // It ended without one: from the beginning.
-        this.hasWaited = true;
+        this.call.isLater = true;
         this.#step = LOOK_UP;
         this.go();
       },

@@ -9,16 +9,15 @@ import type { World } from "../world/world.ts";
 const EMPTY = framed(new Uint8Array(0));
 
 /** A world in which handlers say what they cost, and whose server notes when it writes. */
-function noting(spentMs: () => number, write: (connection: number) => void): World {
+function noting(spentMs: () => number, write: () => void): World {
   const world = nodeWorld;
-  let connections = 0;
-  const noted = (socket: Socket, connection: number): Socket =>
+  const noted = (socket: Socket): Socket =>
     new Proxy(socket, {
       get(target, name) {
         const value: unknown = Reflect.get(target, name, target);
         if (typeof value !== "function") return value;
         return (...args: unknown[]): unknown => {
-          if (name === "write" || name === "writeAll") write(connection);
+          if (name === "write" || name === "writeAll") write();
           return Reflect.apply(value, target, args);
         };
       },
@@ -31,7 +30,7 @@ function noting(spentMs: () => number, write: (connection: number) => void): Wor
       listen: (request) =>
         world.network.listen({
           ...request,
-          accept: (socket): SocketEvents => request.accept(noted(socket, connections++)),
+          accept: (socket): SocketEvents => request.accept(noted(socket)),
         }),
     },
   };
@@ -48,13 +47,9 @@ describe("handlers that keep the loop", () => {
     };
     const world = noting(
       () => spentMs,
-      (connection) => told.push(`write ${connection}`),
+      () => told.push("write"),
     );
-    const placeOrder = (): object => {
-      told.push("light");
-      return {};
-    };
-    return { told, server: benchServer({ add: isAsync ? async () => begin() : begin, placeOrder }, { world }) };
+    return { told, server: benchServer({ add: isAsync ? async () => begin() : begin }, { world }) };
   };
 
   for (const isAsync of [false, true]) {
@@ -74,28 +69,4 @@ describe("handlers that keep the loop", () => {
       for (const run of runs) assert.ok(run.split("begin").length - 1 <= beginsMax, told.join(" "));
     });
   }
-
-  it("do not begin before what the turn is to write has been written, whosever it is", async () => {
-    const { told, server: made } = rig(false);
-    await using server = made;
-    const { address } = await server.listen(0);
-    await using heavy = await rawClient(address);
-    await using light = await rawClient(address);
-    for (let i = 0; i < 20; i++) {
-      await heavy.request("/bench.v1.Bench/Add", EMPTY);
-      await light.request("/bench.v1.Bench/PlaceOrder", EMPTY);
-    }
-    told.length = 0;
-    for (let round = 0; round < 20; round++) {
-      const calls = Array.from({ length: 6 }, () => heavy.request("/bench.v1.Bench/Add", EMPTY));
-      await Promise.all([...calls, light.request("/bench.v1.Bench/PlaceOrder", EMPTY)]);
-    }
-    // Two begin when they are read; those that wait do so until the turn has written.
-    for (const [at, what] of told.entries()) {
-      if (what !== "light") continue;
-      const before = told.slice(at, told.indexOf("write 1", at));
-      assert.ok(before.filter((other) => other === "begin").length <= 2, before.join(" "));
-    }
-    assert.equal(told.filter((what) => what === "light").length, 20);
-  });
 });

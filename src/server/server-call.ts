@@ -435,7 +435,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
 
   /** Nothing stands before the handler any more. */
   passed(): void {
-    if ((this.isOver || this.isLater || this.#execution?.hasWaited === true) && this.#isLate()) return;
+    if ((this.isOver || this.isLater) && this.#isLate()) return;
     const request = this.#readRequest();
     if (request === unreadable) return;
     // Of a request stream each message is looked at when its handler reads it.
@@ -564,8 +564,7 @@ export class ServerCall extends CallScope implements ExchangeOwner, ExecutionOwn
   endsInTurn(): void {
     const { gate } = this.core;
     const execution = this.#execution;
-    if (this.isLater || (execution === undefined ? !this.#isUnmeasured : execution.isTimed || execution.hasWaited))
-      return;
+    if (this.isLater || (execution === undefined ? !this.#isUnmeasured : execution.isTimed)) return;
     if (gate === undefined || gate.admission.isTurnDue) return;
     this.core.endsAtMs = this.exchange.connection.receivedAtMs + this.route.handlerFigures.costMs;
   }

@@ -2,15 +2,14 @@
  * Keys of a caller's own, of callers whom nobody knows: they would share one space of keys, and one could take another's.
  */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { connect as connectTls } from "node:tls";
 import { describe, it } from "node:test";
 import { createServer, type Interceptor, type Server, type ServerOptions } from "holdfast";
 import { type CertificateFiles, certificateFiles } from "../../test/calls/certificate-files.ts";
 import { gate } from "../../test/calls/gate.ts";
 import { OnceProbe, onceHandlers } from "../../test/calls/kept-calls.ts";
 import { rawCall } from "../../test/calls/raw-once.ts";
-import { framed, rawClient } from "../../test/calls/raw-peer.ts";
+import { framed } from "../../test/calls/raw-peer.ts";
+import { rawTlsClient } from "../../test/calls/raw-tls-client.ts";
 import { callIdText, mintCallId } from "../call/ids.ts";
 import { nodeWorld } from "../world/node.ts";
 
@@ -48,19 +47,7 @@ async function open(
     server,
     runs: () => runs,
     async call(headers, hasCertificate = false) {
-      await using raw = await rawClient(`127.0.0.1:${port}`, {
-        createConnection: () =>
-          connectTls({
-            host: "127.0.0.1",
-            port,
-            ca: files.caPem,
-            ALPNProtocols: ["h2"],
-            servername: "localhost",
-            ...(hasCertificate
-              ? { cert: readFileSync(files.client.certFile), key: readFileSync(files.client.keyFile) }
-              : {}),
-          }),
-      });
+      await using raw = await rawTlsClient(port, files, hasCertificate);
       const answer = await raw.request(UNARY, EMPTY, headers);
       return { ...answer.header, ...answer.trailer };
     },

@@ -1,13 +1,12 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { connect as connectTls } from "node:tls";
 import { describe, it } from "node:test";
 import { RpcError } from "holdfast";
 import { all, Bench, benchServer, startPair } from "../../test/calls/bench-service.ts";
 import { certificateFiles } from "../../test/calls/certificate-files.ts";
 import { assertFails } from "../../test/calls/failure.ts";
 import { gate, turns } from "../../test/calls/gate.ts";
-import { framed, rawClient } from "../../test/calls/raw-peer.ts";
+import { framed } from "../../test/calls/raw-peer.ts";
+import { rawTlsClient } from "../../test/calls/raw-tls-client.ts";
 import type { CallRecord } from "../call/event.ts";
 import { createClient } from "../client/create-client.ts";
 
@@ -142,23 +141,9 @@ describe("streams on one connection", () => {
         tls: { ...files.server, clientCaFile: files.caFile, clientCert: "request" },
       });
 
-      const own = {
-        cert: await readFile(files.client.certFile),
-        key: await readFile(files.client.keyFile),
-      };
       const allowed: (number | undefined)[] = [];
-      for (const certificate of [{}, own]) {
-        await using raw = await rawClient(`127.0.0.1:${port}`, {
-          createConnection: () =>
-            connectTls({
-              host: "127.0.0.1",
-              port,
-              ca: files.caPem,
-              ALPNProtocols: ["h2"],
-              servername: "localhost",
-              ...certificate,
-            }),
-        });
+      for (const hasCertificate of [false, true]) {
+        await using raw = await rawTlsClient(port, files, hasCertificate);
         await raw.request("/grpc.health.v1.Health/Check", framed(new Uint8Array(0)));
         allowed.push(raw.session.remoteSettings.maxConcurrentStreams);
       }

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { connect as connectTls } from "node:tls";
 import { describe, it } from "node:test";
 import { Bench, type BenchHandlers, benchServer } from "../../test/calls/bench-service.ts";
 import { certificateFiles } from "../../test/calls/certificate-files.ts";
 import { framed, rawClient } from "../../test/calls/raw-peer.ts";
+import { rawTlsClient } from "../../test/calls/raw-tls-client.ts";
 import type { Priority } from "../call/method.ts";
 import { createClient } from "../client/create-client.ts";
 import type { ServerOptions } from "./options.ts";
@@ -116,10 +116,7 @@ describe("what a stranger says under Holdfast's own names", () => {
       AT_ONCE,
     );
     const { port } = await server.listen("0.0.0.0:0", { tls: files.server });
-    await using raw = await rawClient(`127.0.0.1:${port}`, {
-      createConnection: () =>
-        connectTls({ host: "127.0.0.1", port, ca: files.caPem, ALPNProtocols: ["h2"], servername: "localhost" }),
-    });
+    await using raw = await rawTlsClient(port, files);
     const answer = await raw.request("/bench.v1.Bench/Add", EMPTY, {
       "holdfast-priority": "critical",
       "holdfast-not-run": "1",

@@ -5,7 +5,7 @@ import { ADMITTED, type Admission, OUTSIDE, QUEUED, REFUSED, RUNNING, WAITING } 
 import { HandlerFigures } from "./handler-figures.ts";
 import { Principal } from "./principal.ts";
 import type { PriorityRank } from "./refusal.ts";
-import { admissionOf, Call, full, heavyFigures, SOMEBODY } from "./testdata/admission-call.ts";
+import { admissionOf, Call, full, heavyFigures, offeredTogether, SOMEBODY } from "./testdata/admission-call.ts";
 
 /** An admission with one permit that has been over its capacity for long: one more call waits at `nowMs`. */
 function over(): { admission: Admission; figures: HandlerFigures; running: Call; nowMs: number; current: () => Call } {
@@ -306,15 +306,7 @@ describe("handlers that keep the loop", () => {
     const admission = admissionOf({ turnBudgetMs: 2 });
     const figures = heavyFigures();
     const calls = Array.from({ length: 5 }, () => new Call(figures));
-    const offers = calls.map((call) => {
-      const offer = admission.offer(call, 0);
-      if (offer === ADMITTED) {
-        admission.timed(call, 1);
-        admission.ended(call, 1, true);
-      }
-      return offer;
-    });
-    assert.deepEqual(offers, [ADMITTED, ADMITTED, QUEUED, QUEUED, QUEUED]);
+    assert.deepEqual(offeredTogether(admission, calls), [ADMITTED, ADMITTED, QUEUED, QUEUED, QUEUED]);
     assert.equal(admission.isTurnDue, true);
     for (const call of calls) call.onAdmitted = () => admission.timed(call, 1);
     admission.drainTurn(2);

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { ADMITTED, type Admission, type AdmissionOptions, QUEUED, RUNNING } from "./admission.ts";
 import { HandlerFigures } from "./handler-figures.ts";
 import { Principal } from "./principal.ts";
-import { admissionOf, Call, heavyFigures } from "./testdata/admission-call.ts";
+import { admissionOf, Call, heavyFigures, offeredTogether } from "./testdata/admission-call.ts";
 
 /** An admission that knows a method whose handler takes half a millisecond and is light. */
 function known(options: AdmissionOptions = {}): { admission: Admission; figures: HandlerFigures } {
@@ -79,15 +79,7 @@ describe("the time of those that wait for the turn", () => {
     const admission = admissionOf();
     const figures = heavyFigures();
     const calls = Array.from({ length: 4 }, () => new Call(figures));
-    const offers = calls.map((call) => {
-      const offer = admission.offer(call, 0);
-      if (offer === ADMITTED) {
-        admission.timed(call, 1);
-        admission.ended(call, 1, true);
-      }
-      return offer;
-    });
-    assert.deepEqual(offers, [ADMITTED, ADMITTED, QUEUED, QUEUED]);
+    assert.deepEqual(offeredTogether(admission, calls), [ADMITTED, ADMITTED, QUEUED, QUEUED]);
     admission.timeCame(2);
     assert.deepEqual(calls[2]?.heard, []);
     admission.drainTurn(2);

@@ -1,7 +1,7 @@
 /** Calls for admission in tests, which remember what became of them. */
 import assert from "node:assert/strict";
 import { seededRandom } from "../../../world/seeded-random.ts";
-import { ADMITTED, Admission, type AdmissionCall, type AdmissionOptions, OUTSIDE } from "../admission.ts";
+import { ADMITTED, Admission, type AdmissionCall, type AdmissionOptions, type Offer, OUTSIDE } from "../admission.ts";
 import { HandlerFigures } from "../handler-figures.ts";
 import { Principal } from "../principal.ts";
 import type { PriorityRank, RefusalWhy } from "../refusal.ts";
@@ -58,6 +58,18 @@ export function full(options: AdmissionOptions = {}): { admission: Admission; fi
   const first = new Call(figures);
   assert.equal(admission.offer(first, 0), ADMITTED);
   return { admission, figures, first };
+}
+
+/** Offers calls of heavy handlers at 0, as they were read together; those that begin end at 1. Gives back what each was answered. */
+export function offeredTogether(admission: Admission, calls: readonly Call[]): readonly Offer[] {
+  return calls.map((call) => {
+    const offer = admission.offer(call, 0);
+    if (offer === ADMITTED) {
+      admission.timed(call, 1);
+      admission.ended(call, 1, true);
+    }
+    return offer;
+  });
 }
 
 /** A handler that keeps the loop for 1 ms, known as such. */
